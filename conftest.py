@@ -1,0 +1,67 @@
+"""Fixtures of every test; creditsite/testing/plugin.py finds keys and database before."""
+
+from collections.abc import Iterator
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+from psycopg.pq import TransactionStatus
+from pytest_django.plugin import DjangoDbBlocker
+
+from creditsite.testing.databases import cloned_database, template_of_test_database
+
+DATABASE_FIXTURES = {"db", "transactional_db", "ledger_db"}
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, request: pytest.FixtureRequest
+) -> Iterator[str | None]:
+    """Make the test database, and a pristine copy of it if any test will want its own clone."""
+    if not any("ledger_db" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        yield None
+        return
+    with django_db_blocker.unblock(), template_of_test_database() as template:
+        yield template
+
+
+@pytest.fixture
+def ledger_db(django_db_setup: str, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """
+    Give the test a database of its own, a clone of the migrated one, where commits are real.
+
+    Threads and processes of the test see what it commits. It is dropped afterwards.
+    """
+    with django_db_blocker.unblock(), cloned_database(django_db_setup) as name:
+        yield name
+
+
+@pytest.fixture(autouse=True)
+def books_stay_true(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Assert after each test with a database that everything the design says of the books holds."""
+    if not touches_database(request):
+        yield
+        return
+    request.getfixturevalue("ledger_db" if "ledger_db" in request.fixturenames else "db")
+    yield
+    if "breaks_the_books" in request.keywords or is_aborted():
+        return
+    from ledger.invariants import violations
+
+    assert list(violations()) == []
+
+
+@pytest.fixture(autouse=True)
+def empty_cache() -> Iterator[None]:
+    yield
+    cache.clear()
+
+
+def touches_database(request: pytest.FixtureRequest) -> bool:
+    return "django_db" in request.keywords or bool(DATABASE_FIXTURES & set(request.fixturenames))
+
+
+def is_aborted() -> bool:
+    """Say whether the test left its transaction failed: nothing of it could be committed."""
+    raw = connection.connection
+    return raw is not None and raw.info.transaction_status == TransactionStatus.INERROR

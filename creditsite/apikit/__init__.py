@@ -1,0 +1,1 @@
+"""What every API endpoint stands on: how requests are read, and how answers and refusals leave."""

@@ -1,0 +1,85 @@
+"""
+The environment of a checkout: ``var/env``, which settings read where none is given from outside.
+
+Standard library only, because everything that starts anything comes by here first.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+VAR = ROOT / "var"
+ENV_FILE = VAR / "env"
+
+SECRETS = ["SECRET_KEY", "IDENTITY_KEY", "JWT_SIGNING_KEY", "API_KEY_HASH_KEY", "POSTGRES_PASSWORD"]
+DEFAULT_PORT = 8000
+
+
+def applies() -> bool:
+    """
+    Say whether ``var/env`` counts for this process.
+
+    It does in a demo, and where neither a database nor ``DEMO`` is named. So a production process
+    that names its database, or says ``DEMO=0``, never meets the keys of a demo.
+    """
+    demo = os.environ.get("DEMO", "")
+    if demo:
+        return demo.lower() in {"1", "true", "yes", "on"}
+    return not os.environ.get("DATABASE_URL")
+
+
+def read() -> dict[str, str]:
+    """Return what ``var/env`` says; nothing where it does not exist."""
+    if not ENV_FILE.exists():
+        return {}
+    lines = (line.partition("=") for line in ENV_FILE.read_text().splitlines())
+    return {name: value for name, _, value in lines if name}
+
+
+def load() -> None:
+    """Put what ``var/env`` says into this process's environment, below what is there already."""
+    if applies():
+        for name, value in read().items():
+            if not os.environ.get(name):
+                os.environ[name] = value
+
+
+def write(*, port: int, database_port: int) -> dict[str, str]:
+    """
+    Write ``var/env`` for a site on ``port`` and return it; secrets that exist are kept.
+
+    ``DATABASE_URL`` and ``REDIS_URL`` of this process are taken over, so that a command typed
+    beside a running site finds the same database and broker. Without ``DATABASE_URL`` it is the
+    embedded database on ``database_port``, and ``EMBEDDED_PORT`` says so.
+    """
+    kept = read()
+    values = {"DEMO": "1", "PORT": str(port)}
+    values |= {name: kept.get(name) or secrets.token_urlsafe(48) for name in SECRETS}
+    named = os.environ.get("DATABASE_URL")
+    password = values["POSTGRES_PASSWORD"]
+    embedded = f"postgresql://creditsite:{password}@127.0.0.1:{database_port}/creditsite"
+    values["DATABASE_URL"] = named or embedded
+    values["EMBEDDED_PORT"] = "" if named else str(database_port)
+    values["REDIS_URL"] = os.environ.get("REDIS_URL", "")
+    save(values)
+    return values
+
+
+def save(values: dict[str, str]) -> None:
+    """Replace ``var/env`` in one step, for its owner alone: losing keys loses identities."""
+    VAR.mkdir(exist_ok=True)
+    draft = ENV_FILE.with_name("env.new")
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write("".join(f"{name}={value}\n" for name, value in values.items()))
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(ENV_FILE)
+
+
+def embedded_port() -> int | None:
+    """Return the port of the embedded database if this process would use it."""
+    if os.environ.get("DATABASE_URL") or not applies():
+        return None
+    port = read().get("EMBEDDED_PORT")
+    return int(port) if port else None

@@ -1,0 +1,270 @@
+"""Sixty days of the demo's history: each line is a call of the service that production calls."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
+
+from accounts.models import Team, User
+from accounts.services.users import change_partner
+from ledger import keys
+from ledger.choices import CreditType, GrantSource, TransactionKind
+from ledger.models import CreditTransaction, Wallet
+from ledger.queries.wallets import payers_of, wallet_of
+from ledger.services import adjustments, holds, posting, spending
+from ledger.services.charges import charge_for
+from ledger.services.posting import Header, Posting
+
+
+class Event(NamedTuple):
+    """What :class:`Story` is to do, so many days ago at that hour."""
+
+    days_ago: int
+    hour: int
+    act: str
+    who: str
+    given: dict
+
+
+def events() -> Iterator[Event]:
+    """Yield everything that happens, in no particular order."""
+    for day in range(56, 1, -1):
+        yield spend(day, 8, "alice", {"insight.simple": 1})
+        if day % 2:
+            yield spend(day, 14, "alice", {"llm.input": 3_200, "llm.output": 900})
+            yield spend(day, 9, "bob", {"dashboard.refresh": 4})
+        if day % 7 == 3:
+            yield spend(day, 16, "alice", {"report": 1}, reference_id=f"report-{day}")
+            yield spend(day, 11, "carol", {"analysis.advanced": 2}, team="Brandt Studio")
+            yield spend(day, 12, "erin", {"report": 2})
+        if day % 5 == 1:
+            yield spend(day, 15, "dave", {"analysis.advanced": 1}, team="Northwind")
+            yield spend(day, 17, "bob", {"llm.input": 41_500, "llm.output": 12_250})
+
+    # Alice buys and spends, has a report given back, and has a job running.
+    yield Event(50, 10, "buy", "alice", {"amount": 400, "paid_minor": 3999})
+    yield Event(25, 10, "buy", "alice", {"amount": 600, "paid_minor": 5999})
+    yield spend(20, 10, "alice", {"export.premium": 2})
+    yield spend(12, 10, "alice", {"report": 1}, reference_id="report-empty", mark="empty report")
+    why = "The report came out empty; the credits go back."
+    yield Event(11, 9, "reverse", "alice", {"mark": "empty report", "reason": why})
+    yield Event(9, 10, "hold", "alice", {"quantities": {"report": 1}, "mark": "a"})
+    yield Event(9, 11, "capture", "alice", {"mark": "a"})
+    yield Event(6, 10, "hold", "alice", {"quantities": {"analysis.advanced": 4}, "mark": "b"})
+    yield Event(6, 12, "capture", "alice", {"mark": "b", "amount": 60})
+    yield Event(5, 10, "hold", "alice", {"quantities": {"report": 2}, "mark": "c"})
+    yield Event(5, 11, "release", "alice", {"mark": "c"})
+    yield Event(1, 10, "hold", "alice", {"quantities": {"llm.output": 20_000}, "mark": "d"})
+
+    # Carol lets an award expire half used. Northwind pays by invoice.
+    why = "Thank you for testing the new dashboard."
+    yield Event(45, 10, "add", "carol", {"amount": 100, "reason": why, "days": 20})
+    yield spend(38, 10, "carol", {"dashboard.refresh": 10})
+    yield Event(24, 1, "expire", "carol", {})
+    yield Event(57, 10, "buy", "Northwind", {"amount": 5_000, "paid_minor": 49_900})
+    why = "Paid by bank transfer, invoice 2041, before the shop opened."
+    yield Event(
+        30, 10, "add", "Northwind", {"amount": 500, "reason": why, "type": CreditType.PURCHASE}
+    )
+
+    # Dave is a partner.
+    yield Event(44, 9, "partner", "dave", {"reason": "Signed the partner agreement for the north."})
+    why = "Allotment of the partner agreement, first half of the year."
+    yield Event(
+        44, 10, "add", "dave", {"amount": 500, "reason": why, "type": CreditType.PARTNER}
+    )
+    yield spend(33, 10, "dave", {"analysis.advanced": 3})
+    why = "Corrected after a review of the migrated balance."
+    yield Event(16, 10, "set", "dave", {"reason": why, "type": CreditType.AWARD, "to": 300})
+
+    # Erin's card issuer takes a payment back after she has spent it; she pays again.
+    yield Event(40, 10, "buy", "erin", {"amount": 500, "paid_minor": 4999, "mark": "erin's"})
+    yield spend(34, 10, "erin", {"export.premium": 30})
+    yield Event(28, 10, "claw back", "erin", {"mark": "erin's", "target": 500, "returned": 4999})
+    yield Event(15, 10, "buy", "erin", {"amount": 600, "paid_minor": 5999})
+
+    # Frank owes credits, has others frozen, and is paused until that is cleared up.
+    yield Event(35, 10, "buy", "frank", {"amount": 200, "paid_minor": 1999, "mark": "frank's"})
+    yield spend(33, 10, "frank", {"export.premium": 10})
+    yield Event(26, 10, "buy", "frank", {"amount": 100, "paid_minor": 999, "mark": "disputed"})
+    yield Event(20, 10, "freeze", "frank", {"mark": "disputed"})
+    yield Event(18, 10, "claw back", "frank", {"mark": "frank's", "target": 100, "returned": 999})
+    why = "Chargeback of his second payment is under review."
+    yield Event(18, 11, "pause", "frank", {"reason": why})
+
+
+def spend(days_ago: int, hour: int, who: str, quantities: dict[str, int], **given: str) -> Event:
+    return Event(days_ago, hour, "spend", who, {"quantities": quantities, **given})
+
+
+def tell(people: dict[str, User], now: datetime) -> int:
+    """Make all of it happen, the oldest first, and return how many events there were."""
+    story = Story(people)
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    todo = sorted(events(), key=lambda event: (-event.days_ago, event.hour))
+    for event in todo:
+        at = midnight - timedelta(days=event.days_ago) + timedelta(hours=event.hour)
+        getattr(story, event.act.replace(" ", "_"))(event.who, at, **event.given)
+    return len(todo)
+
+
+class Story:
+    """Who is who, and what was marked to be spoken of again."""
+
+    def __init__(self, people: dict[str, User]) -> None:
+        self.people, self.finance = people, people["finance"]
+        self.marked: dict[str, Posting] = {}
+
+    def spend(
+        self,
+        who: str,
+        at: datetime,
+        quantities: dict[str, int],
+        team: str = "",
+        reference_id: str = "",
+        mark: str = "",
+    ) -> None:
+        user = self.people[who]
+        pool = Team.objects.get(name=team) if team else None
+        self.marked[mark] = spending.spend_credits(
+            payers=payers_of(user, pool),
+            charge=charge_for(_decimals(quantities), at=at),
+            caller=f"user:{user.pk}",
+            at=at,
+            actor_id=user.pk,
+            reference_id=reference_id,
+        )
+
+    def hold(self, who: str, at: datetime, quantities: dict[str, int], mark: str) -> None:
+        user = self.people[who]
+        self.marked[mark] = holds.place_hold(
+            payers=payers_of(user),
+            charge=charge_for(_decimals(quantities), at=at),
+            caller=f"user:{user.pk}",
+            at=at,
+            actor_id=user.pk,
+            expires_in=timedelta(days=20),
+            reference_id=f"job-{mark}",
+        )
+
+    def capture(self, who: str, at: datetime, mark: str, amount: int | None = None) -> None:
+        user, hold = self.people[who], self.marked[mark].hold_id
+        assert hold is not None
+        holds.capture_hold(
+            hold_id=hold, amount=amount, caller=f"user:{user.pk}", at=at, actor_id=user.pk
+        )
+
+    def release(self, who: str, at: datetime, mark: str) -> None:
+        user, hold = self.people[who], self.marked[mark].hold_id
+        assert hold is not None
+        holds.release_hold(hold_id=hold, caller=f"user:{user.pk}", at=at, actor_id=user.pk)
+
+    def buy(self, who: str, at: datetime, amount: int, paid_minor: int, mark: str = "") -> None:
+        """Post what a paid package will post: purchased credits with the money paid for them."""
+        self.marked[mark] = posting.post_grant(
+            wallet=self._wallet(who).pk,
+            amount=amount,
+            credit_type=CreditType.PURCHASE,
+            source=GrantSource.PACKAGE,
+            paid_minor=paid_minor,
+            currency="usd",
+            header=_system(TransactionKind.PURCHASE, at, f"Package of {amount:,} credits"),
+        )
+
+    def claw_back(self, who: str, at: datetime, mark: str, target: int, returned: int) -> None:
+        posting.claw_back(
+            grant=self._grant(mark),
+            target=target,
+            returned_minor=returned,
+            header=_system(TransactionKind.CLAWBACK, at, "Payment taken back by the card issuer"),
+        )
+
+    def freeze(self, who: str, at: datetime, mark: str) -> None:
+        posting.freeze(grants=[self._grant(mark)], frozen=True, at=at)
+
+    def expire(self, who: str, at: datetime) -> None:
+        """Book what expired, as the sweep does, in this wallet alone."""
+        wallet = self._wallet(who)
+        for grant in wallet.grants.filter(is_open=True, expires_at__lte=at):
+            posting.draw(
+                payers=[wallet.pk],
+                amount=grant.remaining,
+                grant=grant.pk,
+                any_status=True,
+                header=_system(TransactionKind.EXPIRY, at, ""),
+            )
+
+    def add(
+        self,
+        who: str,
+        at: datetime,
+        amount: int,
+        reason: str,
+        type: CreditType = CreditType.AWARD,
+        days: int | None = None,
+    ) -> None:
+        adjustments.add_credits(
+            wallet=self._wallet(who),
+            amount=amount,
+            credit_type=type,
+            expires_at=at + timedelta(days=days) if days else None,
+            reason=reason,
+            actor=self.finance,
+            caller=f"user:{self.finance.pk}",
+            at=at,
+        )
+
+    def set(self, who: str, at: datetime, reason: str, type: CreditType, to: int) -> None:
+        wallet = self._wallet(who)
+        adjustments.set_balances(
+            wallet=wallet,
+            targets={type: to},
+            version=wallet.version,
+            reason=reason,
+            actor=self.finance,
+            caller=f"user:{self.finance.pk}",
+            at=at,
+            idempotency_key=f"demo:{who}:{at.isoformat()}",
+        )
+
+    def reverse(self, who: str, at: datetime, mark: str, reason: str) -> None:
+        adjustments.reverse_transaction(
+            original=CreditTransaction.objects.get(pk=self.marked[mark].transaction_id),
+            reason=reason,
+            actor=self.finance,
+            caller=f"user:{self.finance.pk}",
+            at=at,
+        )
+
+    def partner(self, who: str, at: datetime, reason: str) -> None:
+        user = self.people[who]
+        change_partner(user=user, is_partner=True, actor=self.finance, reason=reason, at=at)
+
+    def pause(self, who: str, at: datetime, reason: str) -> None:
+        adjustments.pause_wallet(
+            wallet=self._wallet(who), reason=reason, actor=self.finance, at=at
+        )
+
+    def _wallet(self, who: str) -> Wallet:
+        return wallet_of(self.people.get(who) or Team.objects.get(name=who))
+
+    def _grant(self, mark: str) -> UUID:
+        grants = self.marked[mark].grant_ids
+        assert grants is not None
+        return grants[0]
+
+
+def _decimals(quantities: dict[str, int]) -> dict[str, Decimal]:
+    return {code: Decimal(quantity) for code, quantity in quantities.items()}
+
+
+def _system(kind: TransactionKind, at: datetime, description: str) -> Header:
+    return Header(
+        kind=kind,
+        at=at,
+        caller="system",
+        key=keys.fresh("system"),
+        fingerprint=keys.fingerprint("demo", kind, description),
+        description=description,
+    )

@@ -1,0 +1,8 @@
+"""The API, the admin and the portal for a WSGI server."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "creditsite.settings")
+application = get_wsgi_application()
