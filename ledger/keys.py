@@ -1,0 +1,26 @@
+"""How requests are known: the digest of an idempotency key, and the fingerprint of what was asked."""
+
+import hashlib
+import json
+import uuid
+
+
+def digest(caller: str, key: str) -> uuid.UUID:
+    """
+    Return the digest by which the books know ``key`` of ``caller``, for ever.
+
+    ``caller`` is ``user:<id>``, ``key:<id>`` or ``system``. ``ledger_key`` in ``ledger/sql/ids.sql``
+    computes the same.
+    """
+    return uuid.UUID(bytes=hashlib.sha256(f"{caller}\x1f{key}".encode()).digest()[:16])
+
+
+def fresh(caller: str) -> uuid.UUID:
+    """Return the digest of a key nobody else has, for a request that brought none."""
+    return digest(caller, str(uuid.uuid4()))
+
+
+def fingerprint(act: str, *parts: object) -> uuid.UUID:
+    """Return a digest that tells one request from another: the same key may only repeat the same."""
+    text = json.dumps([act, *parts], sort_keys=True, default=str, separators=(",", ":"))
+    return uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
