@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from django.core.cache import cache
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.db import connection
 from psycopg.pq import TransactionStatus
 from pytest_django.plugin import DjangoDbBlocker
@@ -54,7 +55,16 @@ def books_stay_true(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def empty_cache() -> Iterator[None]:
     yield
-    cache.clear()
+    # That of the process only: in Redis, clear() is FLUSHDB, whoever else keeps what there.
+    if isinstance(cache := caches["default"], LocMemCache):
+        cache.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_prices_of_another_test() -> None:
+    from ledger.services.charges import price_list
+
+    price_list.forget()
 
 
 def touches_database(request: pytest.FixtureRequest) -> bool:

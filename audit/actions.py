@@ -31,6 +31,8 @@ ACTIONS = {
     "ledger.credits.removed": "{actor} removed credits from {target}",
     "ledger.feature.changed": "{actor} changed the feature {target}",
     "ledger.feature.created": "{actor} created the feature {target}",
+    "ledger.hold.captured": "{actor} captured {target} for whoever placed it",
+    "ledger.hold.released": "{actor} released {target} for whoever placed it",
     "ledger.partner.switched": "{actor} switched the partner status of {target}",
     "ledger.price.added": "{actor} added the price {target}",
     "ledger.transaction.reversed": "{actor} reversed the transaction {target}",

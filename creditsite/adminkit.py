@@ -6,7 +6,7 @@ Admins, filters and decorators come from here; so do the pages that ask before t
 
 import uuid
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar
 
 from django import forms
@@ -28,12 +28,13 @@ from unfold.contrib.filters.admin import (
     AutocompleteSelectFilter,
     ChoicesDropdownFilter,
     DropdownFilter,
-    RangeDateFilter,
     RangeDateTimeFilter,
     RangeNumericFilter,
     RelatedDropdownFilter,
 )
+from unfold.contrib.filters.admin import RangeDateFilter as UnfoldRangeDateFilter
 from unfold.decorators import action, display
+from unfold.paginator import InfinitePaginator as UnfoldInfinitePaginator
 
 from creditsite.errors import CreditsiteError
 from creditsite.formfields import (
@@ -50,6 +51,7 @@ __all__ = [
     "ChoicesDropdownFilter",
     "ConfirmationForm",
     "DropdownFilter",
+    "InfinitePaginator",
     "ModelAdmin",
     "RangeDateFilter",
     "RangeDateTimeFilter",
@@ -80,6 +82,42 @@ LOOKS: list[tuple[type[forms.Widget], list[str]]] = [
     (forms.Select, widgets.SELECT_CLASSES),
     (forms.widgets.Input, widgets.INPUT_CLASSES),
 ]
+
+
+class RangeDateFilter(UnfoldRangeDateFilter):
+    """
+    Days of an instant in UTC, the last one included: Unfold's range ends where the last day begins.
+
+    What is no date finds nothing, rather than everything.
+    """
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
+        bounds = {}
+        try:
+            if first := self.used_parameters.get(f"{self.parameter_name}_from"):
+                bounds[f"{self.parameter_name}__gte"] = midnight(date.fromisoformat(str(first)))
+            if last := self.used_parameters.get(f"{self.parameter_name}_to"):
+                day_after = date.fromisoformat(str(last)) + timedelta(days=1)
+                bounds[f"{self.parameter_name}__lt"] = midnight(day_after)
+        except (ValueError, OverflowError):
+            return queryset.none()
+        return queryset.filter(**bounds)
+
+
+def midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), tzinfo=UTC)
+
+
+class InfinitePaginator(UnfoldInfinitePaginator):
+    """
+    Pages of a table too large to be counted, as far as anyone turns them by hand.
+
+    Unfold knows by its name that there is no number of results to show.
+    """
+
+    @property
+    def count(self) -> int:
+        return self.per_page * 200
 
 
 def styled(form: forms.BaseForm) -> None:

@@ -266,6 +266,8 @@ UNFOLD = {
     "SITE_SYMBOL": "toll",
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
+    "SIDEBAR": {"navigation": "creditsite.site.navigation.menu"},
+    "SITE_FAVICONS": [{"rel": "icon", "href": "creditsite.site.navigation.icon"}],
 }
 
 # --- Log ------------------------------------------------------------------------------------------

@@ -118,7 +118,9 @@ class PartlySpent(Conflict):
 
     def __init__(self, *, available: int) -> None:
         self.numbers = {"available": available}
-        super().__init__(f"The grant is partly spent or held: {available:,} credits of it can be taken.")
+        super().__init__(
+            f"The grant is partly spent or held: {available:,} credits of it can be taken."
+        )
 
 
 class ExceedsTaken(Conflict):
@@ -126,7 +128,9 @@ class ExceedsTaken(Conflict):
 
     def __init__(self, *, asked: int, open: int) -> None:
         self.numbers = {"asked": asked, "open": open}
-        super().__init__(f"{asked:,} credits cannot be put back: {open:,} were taken and not yet given back.")
+        super().__init__(
+            f"{asked:,} credits cannot be put back: {open:,} were taken and not yet given back."
+        )
 
 
 class ExceedsDebt(Conflict):
@@ -157,4 +161,6 @@ class BelowHeld(Conflict):
 
     def __init__(self, *, held: int) -> None:
         self.numbers = {"held": held}
-        super().__init__(f"{held:,} credits are held by running jobs; a balance cannot be set below that.")
+        super().__init__(
+            f"{held:,} credits are held by running jobs; a balance cannot be set below that."
+        )

@@ -13,7 +13,7 @@ from django.db import connection
 
 from ledger.choices import TransactionKind
 
-# In each query {of:x} limits the alias x to the wallets asked for.
+# In each query {x} limits the alias x to the wallets asked for.
 CHECKS = {
     "A wallet's balances are the sums of its open grants": """
         SELECT w.id, format('%%s/%%s/%%s held %%s, grants say %%s/%%s/%%s held %%s', w.award, w.partner, w.purchase, w.held,
@@ -75,14 +75,16 @@ CHECKS = {
         SELECT t.wallet_id, format('no. %%s', t.number) FROM ledger_credittransaction t
         WHERE (t.text_salt IS NOT NULL AND t.text_digest IS DISTINCT FROM
                ledger_text_digest(t.text_salt, t.reference_id, t.description, t.project, t.metadata)
-               OR t.text_salt IS NULL AND (t.reference_id, t.description, t.project) <> ('', '', '')) {t}""",
+               OR t.text_salt IS NULL AND ((t.reference_id, t.description, t.project) <> ('', '', '') OR t.metadata IS NOT NULL)) {t}""",
     "A charge is its quantities at the prices it names, rounded up once": """
         SELECT t.wallet_id, format('no. %%s: %%s', t.number, t.amount)
         FROM ledger_credittransaction t CROSS JOIN LATERAL (
-            SELECT ceil(sum(CASE WHEN p.is_flat THEN p.unit_price ELSE p.unit_price * l.quantity / p.per END)) AS due, count(p.id) AS known
-            FROM unnest(t.price_ids, t.quantities) AS l(price_id, quantity) LEFT JOIN ledger_featureprice p ON p.id = l.price_id) c
-        WHERE t.price_ids IS NOT NULL AND (c.known <> cardinality(t.price_ids) OR t.hold_id IS NULL AND t.debt - t.amount <> c.due
-              OR t.hold_id IS NOT NULL AND -t.amount > c.due) {t}""",
+            -- A quotient of numerics has an end, a third has none: a billionth of a credit either way is no break.
+            SELECT ceil(sum(part) - 1e-9) AS least, ceil(sum(part) + 1e-9) AS most, count(p.id) AS known
+            FROM unnest(t.price_ids, t.quantities) AS l(price_id, quantity) LEFT JOIN ledger_featureprice p ON p.id = l.price_id,
+                 LATERAL (SELECT CASE WHEN p.is_flat THEN p.unit_price ELSE p.unit_price * l.quantity / p.per END AS part) AS x) c
+        WHERE t.price_ids IS NOT NULL AND (c.known <> cardinality(t.price_ids)
+              OR (t.debt - t.amount BETWEEN CASE WHEN t.hold_id IS NULL THEN c.least ELSE 1 END AND c.most) IS NOT TRUE) {t}""",
     "A grant's remaining credits are the sum of its entries": """
         SELECT g.wallet_id, format('grant %%s: %%s, entries say %%s', g.id, g.remaining, e.moved) FROM ledger_grant g
         LEFT JOIN (SELECT grant_id, sum(amount) AS moved, max(amount) AS posted FROM ledger_entry e WHERE true {e} GROUP BY 1) e
@@ -145,17 +147,20 @@ class Finding:
 def findings(wallet_ids: Sequence[int] | None = None) -> Iterator[Finding]:
     """Run each check over all wallets, or over those of ``wallet_ids``."""
     for check, sql in CHECKS.items():
-        limits = {alias: "" for alias in "wgetdrah"}
+        limits = dict.fromkeys("wgetdrah", "")
         if wallet_ids is not None:
             limits = {alias: f"AND {alias}.wallet_id = ANY (%(wallets)s)" for alias in limits}
             limits["w"] = "AND w.id = ANY (%(wallets)s)"
         started = perf_counter()
         with connection.cursor() as cursor:
             cursor.execute(
-                sql.format(**limits), {"wallets": list(wallet_ids or ()), "kinds": TransactionKind.values}
+                sql.format(**limits),
+                {"wallets": list(wallet_ids or ()), "kinds": TransactionKind.values},
             )
             rows = cursor.fetchall()
-        yield Finding(check, [f"wallet {wallet}: {what}" for wallet, what in rows], perf_counter() - started)
+        yield Finding(
+            check, [f"wallet {wallet}: {what}" for wallet, what in rows], perf_counter() - started
+        )
 
 
 def violations(wallet_ids: Sequence[int] | None = None) -> Iterator[str]:

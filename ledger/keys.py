@@ -1,16 +1,17 @@
-"""How requests are known: the digest of an idempotency key, and the fingerprint of what was asked."""
+"""How requests are known: the digest of the idempotency key, the fingerprint of what was asked."""
 
 import hashlib
 import json
 import uuid
+from datetime import UTC, datetime
 
 
 def digest(caller: str, key: str) -> uuid.UUID:
     """
     Return the digest by which the books know ``key`` of ``caller``, for ever.
 
-    ``caller`` is ``user:<id>``, ``key:<id>`` or ``system``. ``ledger_key`` in ``ledger/sql/ids.sql``
-    computes the same.
+    ``caller`` is ``user:<id>``, ``key:<id>`` or ``system``. ``ledger_key`` in
+    ``ledger/sql/ids.sql`` computes the same.
     """
     return uuid.UUID(bytes=hashlib.sha256(f"{caller}\x1f{key}".encode()).digest()[:16])
 
@@ -21,6 +22,11 @@ def fresh(caller: str) -> uuid.UUID:
 
 
 def fingerprint(act: str, *parts: object) -> uuid.UUID:
-    """Return a digest that tells one request from another: the same key may only repeat the same."""
-    text = json.dumps([act, *parts], sort_keys=True, default=str, separators=(",", ":"))
+    """Return a digest that tells requests apart: the same key may only repeat the same."""
+    text = json.dumps([act, *parts], sort_keys=True, default=_text, separators=(",", ":"))
     return uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
+
+
+def _text(value: object) -> str:
+    """Return ``value`` as text: an instant is the same in whatever time zone it is told."""
+    return str(value.astimezone(UTC) if isinstance(value, datetime) else value)

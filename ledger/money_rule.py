@@ -3,7 +3,7 @@ DESIGN 4, "Money on a grant": how what was paid becomes revenue as the credits a
 
 Pure functions over the figures of one grant; money in integer minor units. ``paid_minor`` and
 ``amount`` are what is left of them once ``carried_minor`` and ``carried`` went to another grant.
-``ledger_recognised`` in ``ledger/sql/restore.sql`` says the first in SQL; a test holds them together.
+``ledger_recognised`` in ``ledger/sql/restore.sql`` says the first in SQL; a test compares them.
 """
 
 
@@ -48,7 +48,7 @@ def deferred_minor(
     remaining: int = 0,
     taken: int = 0,
 ) -> int:
-    """Return money of credits not used yet: paid − returned − recognised, less what staff released."""
+    """Return money of credits not used yet: paid − returned − recognised − released."""
     figures = {
         "paid_minor": paid_minor,
         "returned_minor": returned_minor,

@@ -25,7 +25,9 @@ def release_expired_holds() -> None:
     """Release holds whose time is over."""
     from ledger.services import posting
 
-    while posting.release_expired_holds(at=timezone.now(), limit=HOLDS_AT_A_TIME) == HOLDS_AT_A_TIME:
+    while (
+        posting.release_expired_holds(at=timezone.now(), limit=HOLDS_AT_A_TIME) == HOLDS_AT_A_TIME
+    ):
         pass
 
 

@@ -44,12 +44,15 @@ def subject_of(request: Request, user_id: int | None) -> User:
     Return the user whom the request is about: the caller, or whom a service names.
 
     :raises InvalidRequest: a service key names nobody.
-    :raises NotFound: there is no such user, or a user names another.
+    :raises NotFound: there is no such active user, or a user names another.
     """
     if is_service(request):
         if user_id is None:
             raise InvalidRequest("A service key must name the user by user_id.")
-        return user_named(user_id)
+        user = user_named(user_id)
+        if not user.is_active:
+            raise NotFound("There is no such user for you.")
+        return user
     if user_id not in (None, request.user.pk):
         raise NotFound("There is no such user for you.")
     return cast("User", request.user)

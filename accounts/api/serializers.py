@@ -69,7 +69,7 @@ class TokenPairDocument(serializers.Serializer):
 
 
 class TeamOfUserDocument(serializers.Serializer):
-    id = serializers.IntegerField()
+    id = serializers.UUIDField()
     name = serializers.CharField()
     is_owner = serializers.BooleanField(
         help_text="Whether the team spends from this user's wallet."
@@ -95,7 +95,7 @@ class UserDocument(serializers.Serializer):
         if owned := getattr(user, "owned_team", None):
             teams.insert(0, owned)
         return [
-            {"id": team.pk, "name": team.name, "is_owner": team.owner_id == user.pk}
+            {"id": str(team.public_id), "name": team.name, "is_owner": team.owner_id == user.pk}
             for team in teams
         ]
 

@@ -1,3 +1,5 @@
+import uuid
+
 from django.db import models
 
 
@@ -9,6 +11,9 @@ class Team(models.Model):
     is an organisation and has a wallet of its own. ``ledger.queries.wallets.pool_of`` says which.
     """
 
+    public_id = models.UUIDField(
+        default=uuid.uuid4, unique=True, editable=False, help_text="By which the API names it."
+    )
     name = models.CharField(max_length=120)
     owner = models.OneToOneField(
         "accounts.User", models.PROTECT, null=True, blank=True, related_name="owned_team"

@@ -92,6 +92,11 @@ class TestSubjectOf:
     def test_is_whom_a_service_names(self, user, other):
         assert subject_of(request_by(user, key_of(user)), other.pk) == other
 
+    def test_must_be_active(self, user, other):
+        User.objects.filter(pk=other.pk).update(is_active=False)
+        with pytest.raises(NotFound):
+            subject_of(request_by(user, key_of(user)), other.pk)
+
     def test_must_be_named_by_a_service(self, user):
         with pytest.raises(InvalidRequest, match="user_id"):
             subject_of(request_by(user, key_of(user)), None)

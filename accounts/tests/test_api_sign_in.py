@@ -314,9 +314,9 @@ class TestMe:
         for team in seats:
             TeamMembership.objects.create(team=team, user=user)
         assert me(token_pair(user)["access"]).json()["teams"] == [
-            {"id": own.pk, "name": "Own", "is_owner": True},
-            {"id": seats[0].pk, "name": "Bob's", "is_owner": False},
-            {"id": seats[1].pk, "name": "Org", "is_owner": False},
+            {"id": str(own.public_id), "name": "Own", "is_owner": True},
+            {"id": str(seats[0].public_id), "name": "Bob's", "is_owner": False},
+            {"id": str(seats[1].public_id), "name": "Org", "is_owner": False},
         ]
 
     def test_names_the_role_and_the_flags(self, user):

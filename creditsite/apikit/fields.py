@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from django.http import QueryDict
 from rest_framework import serializers
@@ -22,7 +23,13 @@ YEARS = range(1970, 3000)
 
 
 class StrictSerializer(serializers.Serializer):
-    """Reads a JSON object and refuses members that it does not know."""
+    """
+    Reads a JSON object and refuses members that it does not know.
+
+    ``rules`` is what the schema says, in JSON Schema, of members together; ``validate`` does it.
+    """
+
+    rules: Mapping[str, Any] = {}
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
@@ -57,6 +64,19 @@ class UserIdField(StrictInteger):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_value=1, max_value=MAX_ID, **kwargs)
+
+
+class StrictUUID(serializers.UUIDField):
+    """A UUID in its usual form: 32 hexadecimal digits, parted by hyphens."""
+
+    FORM = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+    default_error_messages = {"invalid": "This must be a UUID."}
+
+    def to_internal_value(self, data: Any) -> UUID:
+        if not isinstance(data, str) or not self.FORM.fullmatch(data):
+            self.fail("invalid")
+        return UUID(data)
 
 
 class QuantityField(serializers.DecimalField):

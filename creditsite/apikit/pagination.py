@@ -56,7 +56,7 @@ def page_response(
 
     def link(to: str, row: Model) -> str:
         values = [_field(rows.model, name).value_to_string(row) for name in by]
-        cursor = signing.dumps([to, *values], salt=salt)
+        cursor = signing.Signer(salt=salt).sign_object([to, *values])
         return replace_query_param(request.build_absolute_uri(), "cursor", cursor)
 
     has_next = more if newest_first else bool(results)
@@ -74,7 +74,7 @@ def _read_cursor(
     cursor: str, salt: str, model: type[Model], by: Sequence[str]
 ) -> tuple[str, list[Any]]:
     try:
-        direction, *texts = signing.loads(cursor, salt=salt)
+        direction, *texts = signing.Signer(salt=salt).unsign_object(cursor)
     except signing.BadSignature as forged:
         raise serializers.ValidationError(
             {"cursor": ["This is not a cursor of this list."]}

@@ -1,12 +1,24 @@
 """The view that every endpoint of the API is."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from creditsite.apikit.fields import QuerySerializer
+from creditsite.apikit.fields import QuerySerializer, StrictSerializer
 from creditsite.errors import InvalidRequest
+
+
+def body_of(request: Request, body_class: type[StrictSerializer]) -> dict[str, Any]:
+    """
+    Return the body of a request, as ``body_class`` validated it.
+
+    :raises ValidationError: it is not valid.
+    """
+    body = body_class(data=request.data)
+    body.is_valid(raise_exception=True)
+    return body.validated_data
 
 
 class ApiView(APIView):
@@ -17,6 +29,7 @@ class ApiView(APIView):
     take none. ``throttle_scope`` names the limit of ``API_THROTTLES`` that its callers fall under.
     """
 
+    permission_classes: Sequence[Any]  # also doors with parameters, which are instances
     query_class: type[QuerySerializer] = QuerySerializer
     throttle_scope = "default"
     query: dict[str, Any]

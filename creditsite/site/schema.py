@@ -66,7 +66,7 @@ class StrictSerializerExtension(OpenApiSerializerExtension):
         schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
         if type(self.target).__doc__ is None:  # else it is described by what it inherits from
             schema.pop("description", None)
-        return {**schema, "additionalProperties": False}
+        return {**schema, **self.target.rules, "additionalProperties": False}
 
 
 class ApiSchema(AutoSchema):

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 from django.http import QueryDict
@@ -14,6 +15,7 @@ from creditsite.apikit.fields import (
     StrictChar,
     StrictDateTime,
     StrictSerializer,
+    StrictUUID,
     UserIdField,
 )
 
@@ -54,6 +56,21 @@ class TestUserIdField:
 
     def test_reads_an_id(self):
         assert UserIdField().run_validation(2**63 - 1) == 2**63 - 1
+
+
+class TestStrictUUID:
+    TEXT = "01a1f8c7-7648-7bb6-83c7-0c47fccc3e37"
+
+    @pytest.mark.parametrize("text", [TEXT, TEXT.upper()])
+    def test_reads_the_usual_form(self, text):
+        assert StrictUUID().run_validation(text) == UUID(self.TEXT)
+
+    @pytest.mark.parametrize(
+        "value",
+        [5, "", "x", TEXT.replace("-", ""), f"urn:uuid:{TEXT}", f"{{{TEXT}}}", f"{TEXT}\n", None],
+    )
+    def test_refuses_other_forms(self, value):
+        assert refusal(StrictUUID(), value)
 
 
 class TestQuantityField:

@@ -23,6 +23,7 @@ class TooFew(Conflict):
 
 
 class ThingRequest(StrictSerializer):
+    rules = {"minProperties": 1}
     amount = CreditsField()
     quantity = QuantityField(required=False)
 
@@ -118,9 +119,10 @@ class TestSchema:
         assert page["properties"]["next"]["type"] == ["string", "null"]
         assert "nullable" not in str(schema)
 
-    def test_says_that_unknown_members_are_refused(self, schema):
+    def test_says_that_unknown_members_are_refused_and_what_members_must_be_together(self, schema):
         body = schema["components"]["schemas"]["ThingRequest"]
         assert body["additionalProperties"] is False
+        assert body["minProperties"] == 1
         assert body["properties"]["amount"] == {
             "type": "integer",
             "maximum": 1_000_000_000,

@@ -5,7 +5,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
 from creditsite.apikit.fields import CreditsField, QueryInteger, QuerySerializer, StrictSerializer
-from creditsite.apikit.views import ApiView
+from creditsite.apikit.views import ApiView, body_of
 
 requests = APIRequestFactory()
 
@@ -30,9 +30,7 @@ class EchoView(ApiView):
     delete = get
 
     def post(self, request):
-        body = Body(data=request.data)
-        body.is_valid(raise_exception=True)
-        return Response(body.validated_data)
+        return Response(body_of(request, Body))
 
 
 class ShutView(EchoView):
@@ -68,6 +66,10 @@ class TestApiView:
 
     def test_reads_a_json_body(self):
         assert answer(requests.post("/", {"amount": 5})).data == {"amount": 5}
+
+    def test_refuses_a_body_that_is_not_valid(self):
+        response = answer(requests.post("/", {"amount": "5"}))
+        assert (response.status_code, list(response.data["errors"])) == (400, ["amount"])
 
     def test_takes_a_missing_body_for_an_empty_one(self):
         assert answer(RequestFactory().post("/", content_type="application/json")).data == {}

@@ -11,9 +11,15 @@ class Debt(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, db_default=UUID7(), editable=False)
-    wallet = models.ForeignKey("ledger.Wallet", models.PROTECT, related_name="debts", db_index=False)
-    grant = models.OneToOneField("ledger.Grant", models.PROTECT, null=True, related_name="opened_debt")
-    opened_by = models.ForeignKey("ledger.CreditTransaction", models.PROTECT, related_name="+", db_index=False)
+    wallet = models.ForeignKey(
+        "ledger.Wallet", models.PROTECT, related_name="debts", db_index=False
+    )
+    grant = models.OneToOneField(
+        "ledger.Grant", models.PROTECT, null=True, related_name="opened_debt"
+    )
+    opened_by = models.ForeignKey(
+        "ledger.CreditTransaction", models.PROTECT, related_name="+", db_index=False
+    )
     opened_at = models.DateTimeField()
     amount = models.BigIntegerField(help_text="Opened in all, in whole credits.")
     outstanding = credits_field("Not yet repaid, written off or given back.")
@@ -24,11 +30,14 @@ class Debt(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(amount__gt=0, outstanding__gte=0) & Q(outstanding__lte=models.F("amount")),
+                condition=Q(amount__gt=0, outstanding__gte=0)
+                & Q(outstanding__lte=models.F("amount")),
                 name="ledger_debt_is_within_its_amount",
             ),
         ]
-        indexes = [models.Index(fields=["wallet"], condition=Q(is_open=True), name="ledger_debt_open")]
+        indexes = [
+            models.Index(fields=["wallet"], condition=Q(is_open=True), name="ledger_debt_open")
+        ]
 
     def __str__(self) -> str:
         return f"{self.outstanding:,} of {self.amount:,} owed"
@@ -37,9 +46,13 @@ class Debt(models.Model):
 class DebtEntry(models.Model):
     """A line of a transaction: how much it added to a debt or took off it, at times in two steps."""
 
-    transaction = models.ForeignKey("ledger.CreditTransaction", models.PROTECT, related_name="debt_entries")
+    transaction = models.ForeignKey(
+        "ledger.CreditTransaction", models.PROTECT, related_name="debt_entries"
+    )
     debt = models.ForeignKey(Debt, models.PROTECT, related_name="entries")
-    wallet = models.ForeignKey("ledger.Wallet", models.PROTECT, related_name="+", db_index=False, db_constraint=False)
+    wallet = models.ForeignKey(
+        "ledger.Wallet", models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     amount = models.BigIntegerField(help_text="Whole credits; below zero when the debt shrank.")
 
     class Meta:

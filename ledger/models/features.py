@@ -7,8 +7,12 @@ class Feature(models.Model):
 
     code = models.CharField(max_length=60, unique=True, help_text="Such as report or llm.input.")
     name = models.CharField(max_length=120)
-    unit = models.CharField(max_length=60, help_text="What a quantity of one is: a report, a token.")
-    requires_purchased = models.BooleanField(default=False, help_text="Takes purchased credits only.")
+    unit = models.CharField(
+        max_length=60, help_text="What a quantity of one is: a report, a token."
+    )
+    requires_purchased = models.BooleanField(
+        default=False, help_text="Takes purchased credits only."
+    )
     is_active = models.BooleanField(default=True, help_text="Inactive features cannot be charged.")
 
     class Meta:
@@ -32,17 +36,31 @@ class FeaturePrice(models.Model):
 
     feature = models.ForeignKey(Feature, models.PROTECT, related_name="prices", db_index=False)
     valid_from = models.DateTimeField()
-    unit_price = models.DecimalField(max_digits=18, decimal_places=6, help_text="Credits for ``per`` units.")
-    per = models.PositiveIntegerField(default=1, help_text="Units that the price is for, such as 1,000 tokens.")
-    is_flat = models.BooleanField(default=False, help_text="The price of a use, whatever the quantity.")
-    created_by = models.ForeignKey("accounts.User", models.PROTECT, null=True, related_name="+", db_index=False)
+    unit_price = models.DecimalField(
+        max_digits=18, decimal_places=6, help_text="Credits for ``per`` units."
+    )
+    per = models.PositiveIntegerField(
+        default=1, help_text="Units that the price is for, such as 1,000 tokens."
+    )
+    is_flat = models.BooleanField(
+        default=False, help_text="The price of a use, whatever the quantity."
+    )
+    created_by = models.ForeignKey(
+        "accounts.User", models.PROTECT, null=True, related_name="+", db_index=False
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["feature", "valid_from"], name="ledger_featureprice_starts_once"),
-            models.CheckConstraint(condition=Q(unit_price__gte=0), name="ledger_featureprice_is_not_negative"),
-            models.CheckConstraint(condition=Q(per__gt=0), name="ledger_featureprice_is_per_something"),
+            models.UniqueConstraint(
+                fields=["feature", "valid_from"], name="ledger_featureprice_starts_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(unit_price__gte=0), name="ledger_featureprice_is_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(per__gt=0), name="ledger_featureprice_is_per_something"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -10,7 +10,9 @@ class UUID7(models.Func):
 
 def credits_field(help_text: str = "", **options) -> models.BigIntegerField:
     """Return a column of whole credits, zero unless said otherwise."""
-    return models.BigIntegerField(default=0, help_text=f"{help_text} In whole credits.".strip(), **options)
+    return models.BigIntegerField(
+        default=0, help_text=f"{help_text} In whole credits.".strip(), **options
+    )
 
 
 def code_field(max_length: int = 20, **options) -> models.CharField:

@@ -16,7 +16,9 @@ class Grant(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, db_default=UUID7(), editable=False)
-    wallet = models.ForeignKey("ledger.Wallet", models.PROTECT, related_name="grants", db_index=False)
+    wallet = models.ForeignKey(
+        "ledger.Wallet", models.PROTECT, related_name="grants", db_index=False
+    )
     credit_type = code_field(10, choices=CreditType)
     source = code_field(20, choices=GrantSource)
     priority = models.SmallIntegerField(default=100, help_text="Lower is spent first.")
@@ -25,18 +27,24 @@ class Grant(models.Model):
     held = credits_field("Pinned by open holds; part of what is left.")
     consumed = credits_field("Taken by usage, debt repayment and expiry, net of what was put back.")
     carried = credits_field("Carried over to another grant after expiry.")
-    carried_minor = models.BigIntegerField(default=0, help_text="Money that went with them, in minor units.")
+    carried_minor = models.BigIntegerField(
+        default=0, help_text="Money that went with them, in minor units."
+    )
     clawback_target = credits_field("To be taken back after refunds and chargebacks, in all.")
     clawed = credits_field("Of that: taken, owed, or let go because it expired unspent.")
     pending = credits_field("Deducted by staff while held: leaves when the hold ends.")
     paid_minor = models.BigIntegerField(default=0, help_text="Paid for it, in minor units.")
-    returned_minor = models.BigIntegerField(default=0, help_text="Of that returned, in minor units.")
+    returned_minor = models.BigIntegerField(
+        default=0, help_text="Of that returned, in minor units."
+    )
     currency = code_field(3, blank=True, default="")
     effective_at = models.DateTimeField()
     expires_at = models.DateTimeField(null=True, blank=True)
     voided_at = models.DateTimeField(null=True, blank=True)
     is_frozen = models.BooleanField(default=False)
-    carried_from = models.ForeignKey("self", models.PROTECT, null=True, related_name="carried_to", db_index=False)
+    carried_from = models.ForeignKey(
+        "self", models.PROTECT, null=True, related_name="carried_to", db_index=False
+    )
     # A flag that flips once, when the grant is emptied: an index whose predicate named ``remaining``
     # would keep every spend from being a heap-only update.
     is_open = models.GeneratedField(
@@ -64,7 +72,9 @@ class Grant(models.Model):
             models.Index(fields=["wallet"], condition=Q(is_open=True), name="ledger_grant_open"),
             models.Index(fields=["wallet", "-effective_at", "-id"], name="ledger_grant_of_wallet"),
             models.Index(
-                fields=["expires_at"], condition=Q(is_open=True, expires_at__isnull=False), name="ledger_grant_expiring"
+                fields=["expires_at"],
+                condition=Q(is_open=True, expires_at__isnull=False),
+                name="ledger_grant_expiring",
             ),
         ]
 

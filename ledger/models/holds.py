@@ -13,7 +13,9 @@ class Hold(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, db_default=UUID7(), editable=False)
-    wallet = models.ForeignKey("ledger.Wallet", models.PROTECT, related_name="holds", db_index=False)
+    wallet = models.ForeignKey(
+        "ledger.Wallet", models.PROTECT, related_name="holds", db_index=False
+    )
     status = code_field(10, choices=HoldStatus, default=HoldStatus.OPEN)
     amount = models.BigIntegerField(help_text="Whole credits.")
     captured = credits_field("Taken when it ended.")
@@ -22,8 +24,12 @@ class Hold(models.Model):
     fingerprint = models.UUIDField(editable=False)
     end_key = models.UUIDField(unique=True, null=True, editable=False)
     end_fingerprint = models.UUIDField(null=True, editable=False)
-    actor = models.ForeignKey("accounts.User", models.PROTECT, null=True, related_name="+", db_index=False)
-    caller = models.CharField(max_length=40, help_text="Who placed it; only they or staff may end it.")
+    actor = models.ForeignKey(
+        "accounts.User", models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    caller = models.CharField(
+        max_length=40, help_text="Who placed it; only they or staff may end it."
+    )
     placed_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
@@ -53,12 +59,15 @@ class Hold(models.Model):
                 name="ledger_hold_ends_once_and_whole",
             ),
             models.CheckConstraint(
-                condition=Q(expires_at__gt=F("placed_at")), name="ledger_hold_expires_after_it_starts"
+                condition=Q(expires_at__gt=F("placed_at")),
+                name="ledger_hold_expires_after_it_starts",
             ),
         ]
         indexes = [
             models.Index(fields=["wallet", "-id"], name="ledger_hold_of_wallet"),
-            models.Index(fields=["expires_at"], condition=Q(status=HoldStatus.OPEN), name="ledger_hold_open"),
+            models.Index(
+                fields=["expires_at"], condition=Q(status=HoldStatus.OPEN), name="ledger_hold_open"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -72,7 +81,9 @@ class HoldAllocation(models.Model):
     hold = models.ForeignKey(Hold, models.PROTECT, related_name="allocations", db_index=False)
     position = models.SmallIntegerField()
     grant = models.ForeignKey("ledger.Grant", models.PROTECT, related_name="allocations")
-    wallet = models.ForeignKey("ledger.Wallet", models.PROTECT, related_name="+", db_index=False, db_constraint=False)
+    wallet = models.ForeignKey(
+        "ledger.Wallet", models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     amount = models.BigIntegerField(help_text="Whole credits pinned when it was placed.")
     pinned = models.BigIntegerField(help_text="Whole credits still pinned.")
 

@@ -18,7 +18,9 @@ class CreditTransaction(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, db_default=UUID7(), editable=False)
-    wallet = models.ForeignKey("ledger.Wallet", models.PROTECT, related_name="transactions", db_index=False)
+    wallet = models.ForeignKey(
+        "ledger.Wallet", models.PROTECT, related_name="transactions", db_index=False
+    )
     number = models.BigIntegerField()
     kind = code_field(20, choices=TransactionKind)
     amount = models.BigIntegerField(help_text="Whole credits moved: the sum of its entries.")
@@ -26,19 +28,33 @@ class CreditTransaction(models.Model):
     partner = credits_field("Of the amount.")
     purchase = credits_field("Of the amount.")
     debt = credits_field("Debt opened (above zero) or repaid (below).")
-    balance_after = models.BigIntegerField(help_text="The wallet's credits in the books, in whole credits.")
+    balance_after = models.BigIntegerField(
+        help_text="The wallet's credits in the books, in whole credits."
+    )
     key = models.UUIDField(unique=True, editable=False)
     fingerprint = models.UUIDField(editable=False)
-    actor = models.ForeignKey("accounts.User", models.PROTECT, null=True, related_name="+", db_index=False)
-    caller = models.CharField(max_length=40, help_text="Who asked: a user, a service key or the system.")
-    reverses = models.ForeignKey("self", models.PROTECT, null=True, related_name="reversals", db_index=False)
-    hold = models.ForeignKey("ledger.Hold", models.PROTECT, null=True, related_name="+", db_index=False)
+    actor = models.ForeignKey(
+        "accounts.User", models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    caller = models.CharField(
+        max_length=40, help_text="Who asked: a user, a service key or the system."
+    )
+    reverses = models.ForeignKey(
+        "self", models.PROTECT, null=True, related_name="reversals", db_index=False
+    )
+    hold = models.ForeignKey(
+        "ledger.Hold", models.PROTECT, null=True, related_name="+", db_index=False
+    )
     feature = models.CharField(
-        max_length=200, blank=True, help_text="Code of the feature paid for; several are joined by +."
+        max_length=200,
+        blank=True,
+        help_text="Code of the feature paid for; several are joined by +.",
     )
     price_ids = ArrayField(models.BigIntegerField(), null=True, help_text="Price versions charged.")
     quantities = ArrayField(
-        models.DecimalField(max_digits=24, decimal_places=6), null=True, help_text="Of each, in its unit."
+        models.DecimalField(max_digits=24, decimal_places=6),
+        null=True,
+        help_text="Of each, in its unit.",
     )
     occurred_at = models.DateTimeField(help_text="The world's time: which price applies.")
     recorded_at = models.DateTimeField(help_text="Ours: never goes back within a wallet.")
@@ -49,6 +65,8 @@ class CreditTransaction(models.Model):
     text_salt = models.UUIDField(null=True, editable=False)
     text_digest = models.BinaryField(null=True, editable=False)
     erased_at = models.DateTimeField(null=True, editable=False)
+
+    lines: list["Entry"]  # its entries in order, where ``ledger.queries.statements`` shows it
 
     class Meta:
         permissions = [("reverse_credittransaction", "Can reverse a transaction")]
@@ -63,7 +81,9 @@ class CreditTransaction(models.Model):
         ]
         indexes = [
             models.Index(
-                fields=["reverses"], condition=Q(reverses__isnull=False), name="ledger_transaction_reversals"
+                fields=["reverses"],
+                condition=Q(reverses__isnull=False),
+                name="ledger_transaction_reversals",
             ),
             BrinIndex(fields=["recorded_at"], name="ledger_transaction_recorded"),
         ]
@@ -76,10 +96,14 @@ class Entry(models.Model):
     """A line of a transaction: how much moved in or out of which grant, in burn-down order."""
 
     pk = models.CompositePrimaryKey("transaction_id", "position")
-    transaction = models.ForeignKey(CreditTransaction, models.PROTECT, related_name="entries", db_index=False)
+    transaction = models.ForeignKey(
+        CreditTransaction, models.PROTECT, related_name="entries", db_index=False
+    )
     position = models.SmallIntegerField()
     grant = models.ForeignKey("ledger.Grant", models.PROTECT, related_name="entries")
-    wallet = models.ForeignKey("ledger.Wallet", models.PROTECT, related_name="+", db_index=False, db_constraint=False)
+    wallet = models.ForeignKey(
+        "ledger.Wallet", models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     credit_type = code_field(10, choices=CreditType)
     amount = models.BigIntegerField(help_text="Whole credits; below zero when taken.")
 
@@ -101,15 +125,21 @@ class Restoration(models.Model):
     exceeds what that line took. One transaction may give back of one line twice, by two ways.
     """
 
-    transaction = models.ForeignKey(CreditTransaction, models.PROTECT, related_name="+", db_index=False)
+    transaction = models.ForeignKey(
+        CreditTransaction, models.PROTECT, related_name="+", db_index=False
+    )
     original = models.ForeignKey(CreditTransaction, models.PROTECT, related_name="restorations")
     position = models.SmallIntegerField()
-    wallet = models.ForeignKey("ledger.Wallet", models.PROTECT, related_name="+", db_index=False, db_constraint=False)
+    wallet = models.ForeignKey(
+        "ledger.Wallet", models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
     amount = models.BigIntegerField(help_text="Whole credits given back.")
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(amount__gt=0), name="ledger_restoration_gives_something"),
+            models.CheckConstraint(
+                condition=Q(amount__gt=0), name="ledger_restoration_gives_something"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -21,19 +21,27 @@ class Wallet(models.Model):
     ``ledger.queries.balances`` reads the grants instead.
     """
 
-    user = models.OneToOneField("accounts.User", models.PROTECT, null=True, blank=True, related_name="wallet")
-    team = models.OneToOneField("accounts.Team", models.PROTECT, null=True, blank=True, related_name="wallet")
+    user = models.OneToOneField(
+        "accounts.User", models.PROTECT, null=True, blank=True, related_name="wallet"
+    )
+    team = models.OneToOneField(
+        "accounts.Team", models.PROTECT, null=True, blank=True, related_name="wallet"
+    )
     status = code_field(10, choices=WalletStatus, default=WalletStatus.ACTIVE)
     award = credits_field("Unspent awards, expired ones included until the sweep has booked them.")
     partner = credits_field("Unspent partner credits.")
     purchase = credits_field("Unspent purchased credits.")
     held = credits_field("Reserved by open holds; part of the three above.")
     debt = credits_field("Owed after a chargeback or an overrun.")
-    version = models.BigIntegerField(default=0, help_text="The number of the wallet's last transaction.")
+    version = models.BigIntegerField(
+        default=0, help_text="The number of the wallet's last transaction."
+    )
     recount_at = models.DateTimeField(
         null=True, help_text="From this instant on the grants are read. May be early, never late."
     )
-    changed_at = models.DateTimeField(null=True, help_text="When the books of this wallet last moved.")
+    changed_at = models.DateTimeField(
+        null=True, help_text="When the books of this wallet last moved."
+    )
 
     objects = WalletQuerySet.as_manager()
 
@@ -49,7 +57,14 @@ class Wallet(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=GreaterThanOrEqual(
-                    Least("award", "partner", "purchase", "held", "debt", F("award") + F("partner") + F("purchase") - F("held")),
+                    Least(
+                        "award",
+                        "partner",
+                        "purchase",
+                        "held",
+                        "debt",
+                        F("award") + F("partner") + F("purchase") - F("held"),
+                    ),
                     0,
                 ),
                 name="ledger_wallet_is_never_negative",

@@ -49,7 +49,7 @@ def payers_of(user: User, team: Team | None = None) -> Payers:
     if team is not None:
         if not may_spend_from_pool(user, team):
             raise WalletNotFound
-        return Payers(f"team:{team.pk}", [pool_of(team).pk])
+        return Payers(f"user:{user.pk} of team:{team.pk}", [pool_of(team).pk])
     return payers_of_many([user.pk])[user.pk]
 
 
@@ -64,8 +64,12 @@ def payers_of_many(user_ids: Iterable[int]) -> dict[int, Payers]:
     pools: dict[int, list[int]] = {}
     seats = TeamMembership.objects.filter(user__in=wanted).order_by("pk")
     for seat in seats.select_related("team__owner__wallet", "team__wallet", "team__owner"):
-        pools.setdefault(seat.user_id, []).append(pool_of(seat.team).pk)
-    return {user: Payers(f"user:{user}", [wallet, *pools.get(user, [])]) for user, wallet in own.items()}
+        owner = seat.team.owner or seat.team
+        pool = getattr(owner, "wallet", None) or pool_of(seat.team)
+        pools.setdefault(seat.user_id, []).append(pool.pk)
+    return {
+        user: Payers(f"user:{user}", [wallet, *pools.get(user, [])]) for user, wallet in own.items()
+    }
 
 
 def may_spend_from_pool(user: User, team: Team) -> bool:

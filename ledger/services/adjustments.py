@@ -57,10 +57,16 @@ def add_credits(
     :raises IdempotencyKeyReused: the key was used for another request.
     """
     if not 1 <= amount <= settings.LARGEST_BALANCE:
-        raise errors.InvalidAmount(f"Staff add 1 to {settings.LARGEST_BALANCE:,} credits at a time.")
-    if expires_at is not None and expires_at <= at:
-        raise errors.InvalidAmount("Credits cannot expire in the past.")
+        raise errors.InvalidAmount(
+            f"Staff add 1 to {settings.LARGEST_BALANCE:,} credits at a time."
+        )
     refuse_own_wallet(actor=actor, wallet=wallet)
+    header = _header(
+        KIND_OF_GRANT[credit_type], "add", at, caller, idempotency_key, actor, reason,
+        wallet.pk, amount, credit_type.value, expires_at,
+    )  # fmt: skip
+    if expires_at is not None and expires_at <= at and not _is_repeat(header):
+        raise errors.InvalidAmount("Credits cannot expire in the past.")
     posted = posting.post_grant(
         wallet=wallet.pk,
         amount=amount,
@@ -68,12 +74,18 @@ def add_credits(
         source=GrantSource.MANUAL,
         expires_at=expires_at,
         largest=settings.LARGEST_BALANCE,
-        header=_header(
-            KIND_OF_GRANT[credit_type], "add", at, caller, idempotency_key, actor, reason,
-            wallet.pk, amount, credit_type.value, expires_at,
-        ),
-    )  # fmt: skip
-    _record("ledger.credits.added", posted, wallet, actor, reason, at, credit_type=credit_type.value, amount=amount)
+        header=header,
+    )
+    _record(
+        "ledger.credits.added",
+        posted,
+        wallet,
+        actor,
+        reason,
+        at,
+        credit_type=credit_type.value,
+        amount=amount,
+    )
     return posted
 
 
@@ -103,7 +115,11 @@ def remove_credits(
     if not 1 <= amount <= LARGEST_AMOUNT:
         raise errors.InvalidAmount(f"An amount is 1 to {LARGEST_AMOUNT:,} credits.")
     refuse_own_wallet(actor=actor, wallet=wallet)
-    if wallet.status == WalletStatus.CLOSED:
+    header = _header(
+        TransactionKind.ADJUSTMENT, "remove", at, caller, idempotency_key, actor, reason,
+        wallet.pk, amount, credit_type,
+    )  # fmt: skip
+    if wallet.status == WalletStatus.CLOSED and not _is_repeat(header):
         raise errors.WalletClosed
     posted = posting.draw(
         payers=[wallet.pk],
@@ -111,12 +127,18 @@ def remove_credits(
         types=[credit_type] if credit_type else None,
         short="wait",
         any_status=True,
-        header=_header(
-            TransactionKind.ADJUSTMENT, "remove", at, caller, idempotency_key, actor, reason,
-            wallet.pk, amount, credit_type,
-        ),
-    )  # fmt: skip
-    _record("ledger.credits.removed", posted, wallet, actor, reason, at, credit_type=credit_type, amount=amount)
+        header=header,
+    )
+    _record(
+        "ledger.credits.removed",
+        posted,
+        wallet,
+        actor,
+        reason,
+        at,
+        credit_type=credit_type,
+        amount=amount,
+    )
     return posted
 
 
@@ -143,19 +165,25 @@ def set_balances(
     :raises StaleVersion: the wallet has changed since ``version``.
     :raises BelowHeld: a target is below what open holds pin.
     :raises WalletClosed: credits would be added to a closed wallet.
+    :raises IdempotencyKeyReused: the key was used for another request.
     """
     if not all(0 <= target <= settings.LARGEST_BALANCE for target in targets.values()):
         raise errors.InvalidAmount(f"A balance is 0 to {settings.LARGEST_BALANCE:,} credits.")
     refuse_own_wallet(actor=actor, wallet=wallet)
     Wallet.objects.select_for_update(no_key=True).get(pk=wallet.pk)
+    # All targets are in each fingerprint: a type that did not change left nothing to compare with.
+    asked = {str(credit_type): target for credit_type, target in targets.items()}
     headers = {
         credit_type: _header(
             TransactionKind.ADJUSTMENT, "set", at, caller, f"{idempotency_key}:{credit_type}", actor, reason,
-            wallet.pk, credit_type.value, target, version,
+            wallet.pk, credit_type.value, asked, version,
         )
-        for credit_type, target in targets.items()
+        for credit_type in CreditType
     }  # fmt: skip
-    if CreditTransaction.objects.filter(key__in=[header.key for header in headers.values()]).exists():
+    prints = {header.key: header.fingerprint for header in headers.values()}
+    if done := CreditTransaction.objects.filter(key__in=prints).values_list("key", "fingerprint"):
+        if any(prints[key] != fingerprint for key, fingerprint in done):
+            raise errors.IdempotencyKeyReused
         return []
     before = balance_of(wallet.pk, at)
     if before.version != version:
@@ -226,13 +254,24 @@ def reverse_transaction(
     """
     refuse_own_wallet(actor=actor, wallet=original.wallet)
     header = _header(
-        TransactionKind.REVERSAL, "reverse", at, caller, idempotency_key, actor, reason, original.pk, amount, partly
+        TransactionKind.REVERSAL,
+        "reverse",
+        at,
+        caller,
+        idempotency_key,
+        actor,
+        reason,
+        original.pk,
+        amount,
+        partly,
     )
     if original.amount > 0:
         posted = posting.take_back(transaction=original.pk, partly=partly, header=header)
     else:
         posted = posting.restore(transaction=original.pk, amount=amount, header=header)
-    _record("ledger.transaction.reversed", posted, original, actor, reason, at, amount=posted.amount)
+    _record(
+        "ledger.transaction.reversed", posted, original, actor, reason, at, amount=posted.amount
+    )
     return posted
 
 
@@ -244,7 +283,9 @@ def pause_wallet(*, wallet: Wallet, reason: str, actor: User, at: datetime) -> N
     :raises OwnWallet: ``actor`` owns or shares the wallet.
     :raises Conflict: the wallet is not active.
     """
-    _move(wallet, WalletStatus.ACTIVE, WalletStatus.PAUSED, "ledger.wallet.paused", reason, actor, at)
+    _move(
+        wallet, WalletStatus.ACTIVE, WalletStatus.PAUSED, "ledger.wallet.paused", reason, actor, at
+    )
 
 
 @transaction.atomic
@@ -255,15 +296,23 @@ def resume_wallet(*, wallet: Wallet, reason: str, actor: User, at: datetime) -> 
     :raises OwnWallet: ``actor`` owns or shares the wallet.
     :raises Conflict: the wallet is not paused.
     """
-    _move(wallet, WalletStatus.PAUSED, WalletStatus.ACTIVE, "ledger.wallet.resumed", reason, actor, at)
+    _move(
+        wallet, WalletStatus.PAUSED, WalletStatus.ACTIVE, "ledger.wallet.resumed", reason, actor, at
+    )
 
 
 def void_partner_credits(*, user: User, at: datetime, actor: User | None) -> None:
-    """Void the partner credits of a user whose partner status ended; a new partner gets none by this."""
-    if user.is_partner:
-        return
+    """
+    Void the partner credits of a user whose partner status ended; a new partner gets none by this.
+
+    :raises OwnWallet: ``actor`` owns or shares the wallet.
+    """
     wallet = Wallet.objects.filter(user=user).first()
     if wallet is None:
+        return
+    if actor:
+        refuse_own_wallet(actor=actor, wallet=wallet)
+    if user.is_partner:
         return
     posting.void(
         wallet=wallet.pk,
@@ -281,13 +330,27 @@ def void_partner_credits(*, user: User, at: datetime, actor: User | None) -> Non
 
 
 def _move(
-    wallet: Wallet, expected: WalletStatus, status: WalletStatus, action: str, reason: str, actor: User, at: datetime
+    wallet: Wallet,
+    expected: WalletStatus,
+    status: WalletStatus,
+    action: str,
+    reason: str,
+    actor: User,
+    at: datetime,
 ) -> None:
     refuse_own_wallet(actor=actor, wallet=wallet)
     if not posting.set_status(wallet=wallet.pk, expected=expected, status=status):
-        raise errors.Conflict(f"Only a wallet that is {expected.label.lower()} can be {action.rsplit('.')[-1]}.")
+        raise errors.Conflict(
+            f"Only a wallet that is {expected.label.lower()} can be {action.rsplit('.')[-1]}."
+        )
     audit.record(
-        action, actor=actor, target=wallet, at=at, reason=reason, before={"status": expected}, after={"status": status}
+        action,
+        actor=actor,
+        target=wallet,
+        at=at,
+        reason=reason,
+        before={"status": expected},
+        after={"status": status},
     )
 
 
@@ -312,8 +375,19 @@ def _header(
     )
 
 
+def _is_repeat(header: Header) -> bool:
+    """Return whether the key was booked before: what has changed since is no reason to refuse."""
+    return CreditTransaction.objects.filter(key=header.key).exists()
+
+
 def _record(
-    action: str, posted: Posting, target: Model, actor: User, reason: str, at: datetime, **after: object
+    action: str,
+    posted: Posting,
+    target: Model,
+    actor: User,
+    reason: str,
+    at: datetime,
+    **after: object,
 ) -> None:
     """Record an act that was done now; a repeat of one was recorded when it was done."""
     if posted.is_new:
@@ -324,5 +398,9 @@ def _record(
             at=at,
             reason=reason,
             before={"balance": (posted.balance_after or 0) - (posted.amount or 0)},
-            after={"balance": posted.balance_after, "transaction": str(posted.transaction_id), **after},
+            after={
+                "balance": posted.balance_after,
+                "transaction": str(posted.transaction_id),
+                **after,
+            },
         )

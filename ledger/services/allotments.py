@@ -39,14 +39,18 @@ def allot_on_role_change(
     if user.role is None:
         return
     wallet = wallet_of(user)
-    allotted = Grant.objects.filter(wallet=wallet, source=GrantSource.ALLOTMENT).aggregate(Sum("amount"))
+    allotted = Grant.objects.filter(wallet=wallet, source=GrantSource.ALLOTMENT).aggregate(
+        Sum("amount")
+    )
     before = max(allotted["amount__sum"] or 0, previous_role.allotment if previous_role else 0)
     if user.role.allotment > before:
         key = f"{allotment_key(user.identity)}:{user.role.code}"
         _post(user, wallet.pk, user.role.allotment - before, key, at, actor)
 
 
-def _post(user: User, wallet_id: int, amount: int, key: str, at: datetime, actor: User | None) -> Posting:
+def _post(
+    user: User, wallet_id: int, amount: int, key: str, at: datetime, actor: User | None
+) -> Posting:
     return posting.post_grant(
         wallet=wallet_id,
         amount=amount,

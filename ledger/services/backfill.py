@@ -23,9 +23,9 @@ CHUNK = 10_000
 # ever an index probe for each user, even if planned while the ledger was empty.
 FOUND = """
     SELECT u.id, u.identity, r.code AS role, r.allotment, w.id AS wallet_id,
-           g.wallet_id IS NULL AND r.allotment > 0 AS is_due
+           g.wallet_id IS NULL AND r.allotment > 0 AND w.status IS DISTINCT FROM 'closed' AS is_due
     FROM accounts_user u JOIN accounts_role r ON r.id = u.role_id
-    LEFT JOIN LATERAL (SELECT id FROM ledger_wallet x WHERE x.user_id = u.id OFFSET 0) w ON true
+    LEFT JOIN LATERAL (SELECT id, status FROM ledger_wallet x WHERE x.user_id = u.id OFFSET 0) w ON true
     LEFT JOIN LATERAL (SELECT wallet_id FROM ledger_grant x WHERE x.wallet_id = w.id LIMIT 1) g ON true
     WHERE u.id >= %(lower)s AND u.id < %(upper)s AND u.is_active
       AND (%(role)s::text IS NULL OR r.code = %(role)s)
@@ -66,7 +66,12 @@ Summary = dict[str, dict[str, int]]
 
 def _summary(rows: list[tuple[str, int, int, int]]) -> Summary:
     return {
-        role: {"found": found, "granted": granted, "skipped": found - granted, "credits": int(credits)}
+        role: {
+            "found": found,
+            "granted": granted,
+            "skipped": found - granted,
+            "credits": int(credits),
+        }
         for role, found, granted, credits in sorted(rows)
     }
 
@@ -100,7 +105,9 @@ def preview_backfill(*, role: str | None = None) -> Summary:
 
 
 @transaction.atomic
-def create_backfill(*, role: str | None, actor: User | None, at: datetime, chunk: int = CHUNK) -> Job:
+def create_backfill(
+    *, role: str | None, actor: User | None, at: datetime, chunk: int = CHUNK
+) -> Job:
     """
     Make the job that gives every active user (of ``role``) without a grant their allotment.
 

@@ -9,14 +9,17 @@ from decimal import Decimal
 from time import monotonic
 from uuid import UUID
 
+from creditsite.errors import InvalidRequest
 from ledger import keys
 from ledger.choices import CreditType
 from ledger.errors import InvalidAmount, UnknownFeature
-from ledger.models import Feature, FeaturePrice
+from ledger.models import CreditTransaction, Feature, FeaturePrice, Hold
 from ledger.services.posting import LARGEST_AMOUNT
 
 # A price list is at most this old, so a new price starts a minute ahead (``features.add_price``).
 PRICES_LIVE_SECONDS = 5
+# Of the codes of a charge, joined: as much as the books keep.
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,13 @@ class Price:
     per: int
     is_flat: bool
 
-    def of(self, quantity: Decimal) -> Decimal:
-        """Return the credits, exact and not rounded, that ``quantity`` units cost."""
-        return self.unit_price if self.is_flat else self.unit_price * quantity / self.per
+    def of(self, quantity: Decimal) -> tuple[int, int]:
+        """Return the credits that ``quantity`` units cost, as an exact fraction."""
+        credits, over = self.unit_price.as_integer_ratio()
+        if self.is_flat:
+            return credits, over
+        units, parts = quantity.as_integer_ratio()
+        return credits * units, over * parts * self.per
 
 
 @dataclass(slots=True)
@@ -54,7 +61,8 @@ class Charge:
     What is to be taken, in whole credits, and why that much.
 
     ``asked`` is what the request said, for its fingerprint: a retry is the same request even if a
-    price changed in between.
+    price changed in between. ``withdrawn`` is a feature of it that is sold no longer: only a
+    repeat of what was charged before may pass.
     """
 
     amount: int
@@ -63,6 +71,7 @@ class Charge:
     price_ids: Sequence[int] | None = None
     quantities: Sequence[Decimal] | None = None
     types: Sequence[CreditType] | None = None
+    withdrawn: str | None = None
 
     def fingerprint(self, act: str, *parts: object) -> UUID:
         return keys.fingerprint(act, self.asked, *parts)
@@ -87,10 +96,13 @@ class PriceList:
 
     def _read(self) -> dict[str, PricedFeature]:
         features = {
-            f.pk: PricedFeature(f.code, f.is_active, f.requires_purchased) for f in Feature.objects.all()
+            f.pk: PricedFeature(f.code, f.is_active, f.requires_purchased)
+            for f in Feature.objects.all()
         }
         for p in FeaturePrice.objects.order_by("feature", "valid_from"):
-            features[p.feature_id].prices.append(Price(p.pk, p.valid_from, p.unit_price, p.per, p.is_flat))
+            features[p.feature_id].prices.append(
+                Price(p.pk, p.valid_from, p.unit_price, p.per, p.is_flat)
+            )
         return {feature.code: feature for feature in features.values()}
 
 
@@ -113,27 +125,53 @@ def charge_for(quantities: Mapping[str, Decimal], *, at: datetime) -> Charge:
     Return the charge for quantities of one or more features at the prices in force at ``at``.
 
     The exact sum is rounded up once. If any of the features takes purchased credits only, the
-    charge does.
+    charge does. A feature that is not active makes a charge that ``refuse_withdrawn`` refuses.
 
-    :raises UnknownFeature: a code names no active feature, or one that had no price then.
-    :raises InvalidAmount: the sum is not between 1 and 1,000,000,000 credits.
+    :raises InvalidRequest: the codes are too long together to be booked as one charge.
+    :raises UnknownFeature: a code names no feature, or one that had no price then.
+    :raises InvalidAmount: the sum is not between 1 and 1,000,000,000 credits, or a quantity is
+        below zero or finer than a millionth.
     """
     features = price_list.features()
     codes = sorted(quantities)
+    name = "+".join(codes)
+    if len(name) > LONGEST_NAME:
+        raise InvalidRequest(f"The codes of one charge have {LONGEST_NAME} characters at the most.")
     prices: list[Price] = []
     for code in codes:
         feature = features.get(code)
-        price = feature.price_at(at) if feature and feature.is_active else None
+        price = feature.price_at(at) if feature else None
         if price is None:
             raise UnknownFeature(f"There is no feature {code!r} with a price at that time.")
         prices.append(price)
-    exact = sum((price.of(quantities[code]) for code, price in zip(codes, prices, strict=True)), Decimal(0))
+    # Whole numbers throughout: a third of a credit is no Decimal, and three of them are one credit.
+    credits, over = 0, 1
+    for code, price in zip(codes, prices, strict=True):
+        if quantities[code] < 0 or quantities[code] != round(quantities[code], 6):
+            raise InvalidAmount("A quantity is zero or more, with at most six decimals.")
+        part, part_over = price.of(quantities[code])
+        credits, over = credits * part_over + part * over, over * part_over
     purchased_only = any(features[code].requires_purchased for code in codes)
     return Charge(
-        amount=charge_of(math.ceil(exact)).amount,
+        amount=charge_of(-(-credits // over)).amount,
         asked=("features", [(code, f"{quantities[code].normalize():f}") for code in codes]),
-        feature="+".join(codes),
+        feature=name,
         price_ids=[price.id for price in prices],
         quantities=[quantities[code] for code in codes],
         types=[CreditType.PURCHASE] if purchased_only else None,
+        withdrawn=next((code for code in codes if not features[code].is_active), None),
     )
+
+
+def refuse_withdrawn(charge: Charge, key: UUID | None = None) -> None:
+    """
+    Refuse a charge for a feature that is sold no longer, unless ``key`` has charged it before.
+
+    :raises UnknownFeature: it is new.
+    """
+    if charge.withdrawn is None:
+        return
+    if key is None or not (
+        CreditTransaction.objects.filter(key=key).exists() or Hold.objects.filter(key=key).exists()
+    ):
+        raise UnknownFeature(f"The feature {charge.withdrawn!r} is sold no longer.")

@@ -38,7 +38,12 @@ def create_feature(
     feature.full_clean()
     feature.save()
     audit.record(
-        "ledger.feature.created", actor=actor, target=feature, at=at, reason=reason, after=_facts(feature)
+        "ledger.feature.created",
+        actor=actor,
+        target=feature,
+        at=at,
+        reason=reason,
+        after=_facts(feature),
     )
     return feature
 
@@ -103,7 +108,12 @@ def add_price(
     if feature.prices.filter(valid_from=valid_from).exists():
         raise Conflict("A price of this feature starts at that instant already.")
     price = FeaturePrice.objects.create(
-        feature=feature, unit_price=unit_price, per=per, is_flat=is_flat, valid_from=valid_from, created_by=actor
+        feature=feature,
+        unit_price=unit_price,
+        per=per,
+        is_flat=is_flat,
+        valid_from=valid_from,
+        created_by=actor,
     )
     audit.record(
         "ledger.price.added",
@@ -124,4 +134,6 @@ def add_price(
 
 
 def _facts(feature: Feature) -> dict[str, object]:
-    return {name: getattr(feature, name) for name in ("name", "unit", "requires_purchased", "is_active")}
+    return {
+        name: getattr(feature, name) for name in ("name", "unit", "requires_purchased", "is_active")
+    }

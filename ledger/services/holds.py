@@ -4,12 +4,18 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
+
+from accounts.models import User
+from audit import services as audit
 from ledger import keys
 from ledger.choices import TransactionKind
 from ledger.errors import InvalidAmount
+from ledger.models import Hold
 from ledger.queries.wallets import Payers
 from ledger.services import posting
-from ledger.services.charges import Charge
+from ledger.services.adjustments import refuse_own_wallet
+from ledger.services.charges import Charge, refuse_withdrawn
 from ledger.services.posting import LARGEST_AMOUNT, Header, Posting
 
 DEFAULT_HOLD = timedelta(hours=1)
@@ -34,6 +40,7 @@ def place_hold(
     Reserve ``charge`` of the first of ``payers`` that covers it, for ``expires_in``.
 
     :raises InvalidAmount: ``expires_in`` is not between a second and thirty days.
+    :raises UnknownFeature: a feature of it is sold no longer, and the key is new.
     :raises InsufficientCredits: no payer covers the charge.
     :raises WalletPaused: the first payer is paused.
     :raises WalletClosed: the first payer is closed.
@@ -41,6 +48,8 @@ def place_hold(
     """
     if not timedelta(seconds=1) <= expires_in <= LONGEST_HOLD:
         raise InvalidAmount("A hold lasts between a second and thirty days.")
+    key = keys.digest(caller, idempotency_key) if idempotency_key else keys.fresh(caller)
+    refuse_withdrawn(charge, key)
     return posting.place_hold(
         payers=payers.wallet_ids,
         amount=charge.amount,
@@ -50,9 +59,15 @@ def place_hold(
             kind=TransactionKind.USAGE,
             at=at,
             caller=caller,
-            key=keys.digest(caller, idempotency_key) if idempotency_key else keys.fresh(caller),
+            key=key,
             fingerprint=charge.fingerprint(
-                "hold", payers.subject, expires_in.total_seconds(), description, reference_id, project, metadata
+                "hold",
+                payers.subject,
+                expires_in.total_seconds(),
+                description,
+                reference_id,
+                project,
+                metadata,
             ),
             actor_id=actor_id,
             feature=charge.feature,
@@ -109,6 +124,44 @@ def release_hold(
     :raises IdempotencyKeyReused: the key was used for another request.
     """
     return _settle("release", hold_id, 0, caller, at, actor_id, by_staff, idempotency_key)
+
+
+@transaction.atomic
+def end_hold_as_staff(
+    *,
+    hold: Hold,
+    capture: int | None,
+    reason: str,
+    actor: User,
+    caller: str,
+    at: datetime,
+    idempotency_key: str | None = None,
+) -> Posting:
+    """
+    Capture ``capture`` credits of a hold that somebody else placed (``None``: all, 0: none).
+
+    The rest is released. The movement stays that of whoever placed the hold; the record says who
+    ended it, and why.
+
+    :raises OwnWallet: ``actor`` owns or shares the wallet.
+    :raises HoldNotOpen: it has ended or timed out.
+    :raises ExceedsHold: ``capture`` is more than it holds.
+    :raises IdempotencyKeyReused: the key was used for another request.
+    """
+    refuse_own_wallet(actor=actor, wallet=hold.wallet)
+    act = "release" if capture == 0 else "capture"
+    posted = _settle(act, hold.pk, capture, caller, at, hold.actor_id, True, idempotency_key)
+    if posted.is_new:
+        audit.record(
+            f"ledger.hold.{act}d",
+            actor=actor,
+            target=hold,
+            at=at,
+            reason=reason,
+            before={"held": hold.amount},
+            after={"captured": -(posted.amount or 0)},
+        )
+    return posted
 
 
 def _settle(

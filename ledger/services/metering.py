@@ -11,7 +11,7 @@ from ledger import errors, keys
 from ledger.choices import CreditType, TransactionKind
 from ledger.queries.wallets import Payers, payers_of_many
 from ledger.services import posting
-from ledger.services.charges import Charge, charge_for
+from ledger.services.charges import Charge, charge_for, refuse_withdrawn
 from ledger.services.posting import DrawRequest, Header
 from ledger.services.spending import spend_credits
 
@@ -62,6 +62,7 @@ def record_usage(*, events: Sequence[UsageEvent], caller: str, at: datetime) -> 
             if payer is None:
                 raise errors.WalletNotFound
             charge = charge_for(event.quantities, at=event.occurred_at or at)
+            refuse_withdrawn(charge, keys.digest(caller, event.idempotency_key))
             if len(payer.wallet_ids) == 1:
                 together[index] = (charge, payer)
             else:
@@ -71,7 +72,9 @@ def record_usage(*, events: Sequence[UsageEvent], caller: str, at: datetime) -> 
     return [result for _, result in sorted((results | _draw(events, together, caller, at)).items())]
 
 
-def _spend(event: UsageEvent, charge: Charge, payers: Payers, caller: str, at: datetime) -> UsageResult:
+def _spend(
+    event: UsageEvent, charge: Charge, payers: Payers, caller: str, at: datetime
+) -> UsageResult:
     posted = spend_credits(
         payers=payers,
         charge=charge,
@@ -88,7 +91,10 @@ def _spend(event: UsageEvent, charge: Charge, payers: Payers, caller: str, at: d
 
 
 def _draw(
-    events: Sequence[UsageEvent], charges: Mapping[int, tuple[Charge, Payers]], caller: str, at: datetime
+    events: Sequence[UsageEvent],
+    charges: Mapping[int, tuple[Charge, Payers]],
+    caller: str,
+    at: datetime,
 ) -> dict[int, UsageResult]:
     if not charges:
         return {}
@@ -100,7 +106,13 @@ def _draw(
                 key=keys.digest(caller, events[index].idempotency_key),
                 # As spend_credits makes it: an event sent alone and in a batch is one request.
                 fingerprint=charge.fingerprint(
-                    "spend", payers.subject, "", events[index].reference_id, "", None, events[index].occurred_at
+                    "spend",
+                    payers.subject,
+                    "",
+                    events[index].reference_id,
+                    "",
+                    None,
+                    events[index].occurred_at,
                 ),
                 purchased_only=charge.types == [CreditType.PURCHASE],
                 actor_id=events[index].user_id,

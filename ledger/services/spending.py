@@ -7,7 +7,7 @@ from ledger import keys
 from ledger.choices import TransactionKind
 from ledger.queries.wallets import Payers
 from ledger.services import posting
-from ledger.services.charges import Charge
+from ledger.services.charges import Charge, refuse_withdrawn
 from ledger.services.posting import Header, Posting
 
 
@@ -31,11 +31,14 @@ def spend_credits(
     The same key of the same ``caller`` with the same request has one effect, for ever: the first
     posting is returned with ``is_new`` false and the wallet as it is today.
 
+    :raises UnknownFeature: a feature of it is sold no longer, and the key is new.
     :raises InsufficientCredits: no payer covers the charge.
     :raises WalletPaused: the first payer is paused.
     :raises WalletClosed: the first payer is closed.
     :raises IdempotencyKeyReused: the key was used for another request.
     """
+    key = keys.digest(caller, idempotency_key) if idempotency_key else keys.fresh(caller)
+    refuse_withdrawn(charge, key)
     return posting.draw(
         payers=payers.wallet_ids,
         amount=charge.amount,
@@ -44,7 +47,7 @@ def spend_credits(
             kind=TransactionKind.USAGE,
             at=at,
             caller=caller,
-            key=keys.digest(caller, idempotency_key) if idempotency_key else keys.fresh(caller),
+            key=key,
             fingerprint=charge.fingerprint(
                 "spend", payers.subject, description, reference_id, project, metadata, occurred_at
             ),

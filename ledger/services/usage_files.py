@@ -1,4 +1,4 @@
-"""Metering a CSV file of real usage through the same spends as everyone's, each row once for ever."""
+"""Metering a CSV file of real usage through the same spends as everyone's, each row once."""
 
 import csv
 import hashlib
@@ -14,9 +14,10 @@ from django.db import transaction
 from accounts.models import User
 from audit import services as audit
 from creditsite.errors import InvalidRequest
+from ledger import keys
 from ledger.errors import InsufficientCredits
 from ledger.queries.wallets import payers_of, wallet_of
-from ledger.services.charges import charge_for
+from ledger.services.charges import charge_for, refuse_withdrawn
 from ledger.services.spending import spend_credits
 
 QUANTITY = r"[0-9]{1,18}(\.[0-9]{1,6})?"
@@ -50,7 +51,9 @@ class Summary:
         return self.rows - self.charged - self.repeated - self.free
 
 
-def read_rows(path: Path, *, quantities: Mapping[str, str], occurred_at: str | None) -> Iterator[Row | str]:
+def read_rows(
+    path: Path, *, quantities: Mapping[str, str], occurred_at: str | None
+) -> Iterator[Row | str]:
     """
     Yield each row of the CSV file at ``path``, or a sentence about what is wrong with it.
 
@@ -73,7 +76,11 @@ def read_rows(path: Path, *, quantities: Mapping[str, str], occurred_at: str | N
 
 
 def _row(
-    number: int, line: int, values: Mapping[str, str], quantities: Mapping[str, str], occurred_at: str | None
+    number: int,
+    line: int,
+    values: Mapping[str, str],
+    quantities: Mapping[str, str],
+    occurred_at: str | None,
 ) -> Row | str:
     used = {}
     for feature, column in quantities.items():
@@ -85,11 +92,14 @@ def _row(
     if occurred_at:
         try:
             happened = datetime.fromisoformat(values[occurred_at] or "")
-        except ValueError:
-            return f"line {line}: {occurred_at} is {values[occurred_at]!r}, not a time such as 2026-01-31 12:00:00"
-        happened = happened.astimezone(UTC) if happened.tzinfo else happened.replace(tzinfo=UTC)
+            happened = happened.astimezone(UTC) if happened.tzinfo else happened.replace(tzinfo=UTC)
+        except (ValueError, OverflowError):
+            told = f"{occurred_at} is {values[occurred_at]!r}"
+            return f"line {line}: {told}, not a time such as 2026-01-31 12:00:00"
     # The row's number is part of its key: two rows that say the same are two uses.
-    content = hashlib.sha256("\x1f".join(f"{k}={values[k]}" for k in sorted(values, key=str)).encode())
+    content = hashlib.sha256(
+        "\x1f".join(f"{k}={values[k]}" for k in sorted(values, key=str)).encode()
+    )
     return Row(line, f"usage-file:{number}:{content.hexdigest()}", used, happened)
 
 
@@ -105,11 +115,11 @@ def import_usage(
     """
     Charge every row of the file to whoever pays for ``user``, priced at the row's time.
 
-    The whole file is read first: if any row is wrong, nothing is charged and ``errors`` names the
-    rows. Rows that were charged before, by this or an earlier run, are not charged again. It stops
-    at the first row that the credits do not cover.
+    The whole file is read first: if any row is wrong or has no price, nothing is charged and
+    ``errors`` names the rows. Rows that were charged before, by this or an earlier run, are not
+    charged again. It stops at the first row that the credits do not cover.
 
-    :raises InvalidRequest: the file lacks a column or is no CSV, or names an unknown feature.
+    :raises InvalidRequest: the file lacks a column or is no CSV.
     :raises WalletPaused: the wallet is paused.
     :raises WalletClosed: the wallet is closed.
     """
@@ -121,11 +131,21 @@ def import_usage(
             summary.errors.append(row)
         elif row.occurred_at and row.occurred_at > now:
             summary.errors.append(f"line {row.line}: {occurred_at} is in the future")
+        elif any(row.quantities.values()):
+            try:
+                charge = charge_for(row.quantities, at=row.occurred_at or now)
+                refuse_withdrawn(charge, keys.digest(f"import:{user.pk}", row.key))
+            except InvalidRequest as refusal:
+                summary.errors.append(f"line {row.line}: {refusal}")
     if summary.errors:
         return summary
     with transaction.atomic():
         audit.record(
-            "ledger.usage.imported", actor=None, target=wallet_of(user), at=now, after={"file": path.name, "rows": summary.rows}
+            "ledger.usage.imported",
+            actor=None,
+            target=wallet_of(user),
+            at=now,
+            after={"file": path.name, "rows": summary.rows},
         )
     payers = payers_of(user)
     for done, row in enumerate(_rows(path, quantities, occurred_at)):
@@ -144,7 +164,8 @@ def import_usage(
                 actor_id=user.pk,
                 idempotency_key=row.key,
                 occurred_at=row.occurred_at,
-                description=f"Imported from {path.name}",
+                # Not the file's name: what was renamed since is still the same request.
+                description="Imported usage",
             )
         except InsufficientCredits as refusal:
             summary.stopped, summary.stopped_line = refusal, row.line
@@ -156,5 +177,11 @@ def import_usage(
     return summary
 
 
-def _rows(path: Path, quantities: Mapping[str, str], occurred_at: str | None) -> Sequence[Row] | Iterator[Row]:
-    return (row for row in read_rows(path, quantities=quantities, occurred_at=occurred_at) if isinstance(row, Row))
+def _rows(
+    path: Path, quantities: Mapping[str, str], occurred_at: str | None
+) -> Sequence[Row] | Iterator[Row]:
+    return (
+        row
+        for row in read_rows(path, quantities=quantities, occurred_at=occurred_at)
+        if isinstance(row, Row)
+    )

@@ -20,7 +20,7 @@ BEGIN
         RAISE EXCEPTION 'a draw is of one credit at the least, not %', p_amount USING ERRCODE = 'check_violation';
     END IF;
     IF ledger_is_used(h.key, p_alone) THEN
-        answer := ledger_used(h);
+        answer := ledger_used(h, p_alone);
         RETURN CASE WHEN answer.outcome = 'replayed' THEN ledger_show(answer, answer.wallet_id, h.at) ELSE answer END;
     END IF;
     IF cardinality(p_payers) > 1 THEN

@@ -83,7 +83,12 @@ def give(
 
 
 def spend(
-    payers: int | Sequence[int], amount: int, at: datetime = START, *, key: str | None = None, **more: Any
+    payers: int | Sequence[int],
+    amount: int,
+    at: datetime = START,
+    *,
+    key: str | None = None,
+    **more: Any,
 ) -> Posting:
     payers = [payers] if isinstance(payers, int) else payers
     kind = more.pop("kind", "usage")
@@ -92,7 +97,9 @@ def spend(
     )
 
 
-def deduct(wallet: int, amount: int, at: datetime = START, *, short: str = "wait", **more: Any) -> Posting:
+def deduct(
+    wallet: int, amount: int, at: datetime = START, *, short: str = "wait", **more: Any
+) -> Posting:
     return spend(wallet, amount, at, kind="adjustment", short=short, any_status=True, **more)
 
 
@@ -106,9 +113,14 @@ def hold(
     return placed.hold_id
 
 
-def settle(hold: UUID, capture: int | None, at: datetime = START, *, key: str | None = None) -> Posting:
+def settle(
+    hold: UUID, capture: int | None, at: datetime = START, *, key: str | None = None
+) -> Posting:
     return posting.settle_hold(
-        hold=hold, capture=capture, caller="key:1", header=header("usage", at, key=key, request=capture)
+        hold=hold,
+        capture=capture,
+        caller="key:1",
+        header=header("usage", at, key=key, request=capture),
     )
 
 
@@ -118,13 +130,20 @@ def claw_back(grant: UUID, target: int, returned_minor: int = 0, at: datetime = 
     )
 
 
-def reinstate(grant: UUID, target: int = 0, returned_minor: int = 0, at: datetime = START) -> Posting:
+def reinstate(
+    grant: UUID, target: int = 0, returned_minor: int = 0, at: datetime = START
+) -> Posting:
     return posting.claw_back(
-        grant=grant, target=target, returned_minor=returned_minor, header=header("reinstatement", at)
+        grant=grant,
+        target=target,
+        returned_minor=returned_minor,
+        header=header("reinstatement", at),
     )
 
 
-def reverse(posted: Posting, amount: int | None = None, at: datetime = START, **more: Any) -> Posting:
+def reverse(
+    posted: Posting, amount: int | None = None, at: datetime = START, **more: Any
+) -> Posting:
     assert posted.transaction_id is not None
     return posting.restore(
         transaction=posted.transaction_id, amount=amount, header=header("reversal", at, **more)
@@ -139,7 +158,9 @@ def take_back(posted: Posting, *, partly: bool = False, at: datetime = START) ->
 
 
 def void(wallet: int, at: datetime = START, *, key: str | None = None) -> Posting | None:
-    return posting.void(wallet=wallet, types=[CreditType.PARTNER], header=header("void", at, key=key))
+    return posting.void(
+        wallet=wallet, types=[CreditType.PARTNER], header=header("void", at, key=key)
+    )
 
 
 def grant_of(posted: Posting) -> UUID:

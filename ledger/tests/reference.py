@@ -5,6 +5,7 @@ Nothing is cached and nothing is fast. A balance is a sum over lines, what is co
 lines, and each rule is one method. Time never goes back here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -173,12 +174,12 @@ class Wallet:
 
     def burn_down(self, grants: list[Grant]) -> list[Grant]:
         """Priority, earliest expiry, never-expiring last, type, oldest."""
-        far = datetime.max.replace(tzinfo=None)
         return sorted(
             grants,
             key=lambda g: (
                 g.priority,
-                g.expires_at.replace(tzinfo=None) if g.expires_at else far,
+                g.expires_at is None,
+                g.expires_at.timestamp() if g.expires_at else 0,
                 TYPES.index(g.credit_type),
                 self.grants.index(g),
             ),
@@ -202,8 +203,13 @@ class Books:
 
     # --- Writing -------------------------------------------------------------------------------
     def book(
-        self, wallet: Wallet, kind: str, takes: list[tuple[Grant, int]] = [], opens: int = 0,
-        opens_for: Grant | None = None, repays: list[tuple[Debt, int]] = [],
+        self,
+        wallet: Wallet,
+        kind: str,
+        takes: Sequence[tuple[Grant, int]] = (),
+        opens: int = 0,
+        opens_for: Grant | None = None,
+        repays: Sequence[tuple[Debt, int]] = (),
     ) -> Transaction:
         tx = Transaction(wallet, kind)
         for grant, take in takes:
@@ -236,8 +242,16 @@ class Books:
 
     # --- Posting -------------------------------------------------------------------------------
     def post(
-        self, wallet: Wallet, credit_type: str, amount: int, kind: str, *, paid: int = 0,
-        priority: int = 100, expires_at: datetime | None = None, largest: int | None = None,
+        self,
+        wallet: Wallet,
+        credit_type: str,
+        amount: int,
+        kind: str,
+        *,
+        paid: int = 0,
+        priority: int = 100,
+        expires_at: datetime | None = None,
+        largest: int | None = None,
     ) -> None:
         if wallet.status == "closed":
             raise Refused("WalletClosed")
@@ -263,8 +277,13 @@ class Books:
 
     # --- Taking --------------------------------------------------------------------------------
     def find_payer(
-        self, payers: list[Wallet], amount: int, at: datetime, types: list[str] | None,
-        grant: Grant | None, any_status: bool,
+        self,
+        payers: list[Wallet],
+        amount: int,
+        at: datetime,
+        types: list[str] | None,
+        grant: Grant | None,
+        any_status: bool,
     ) -> tuple[Wallet | None, list[int]]:
         available = []
         for wallet in payers:
@@ -291,8 +310,15 @@ class Books:
         return takes
 
     def draw(
-        self, payers: list[Wallet], amount: int, at: datetime, *, kind: str = "usage",
-        types: list[str] | None = None, grant: Grant | None = None, short: str = "refuse",
+        self,
+        payers: list[Wallet],
+        amount: int,
+        at: datetime,
+        *,
+        kind: str = "usage",
+        types: list[str] | None = None,
+        grant: Grant | None = None,
+        short: str = "refuse",
         any_status: bool = False,
     ) -> None:
         wallet, available = self.find_payer(payers, amount, at, types, grant, any_status)
@@ -326,7 +352,12 @@ class Books:
         return True
 
     def expire(self, at: datetime) -> tuple[int, int]:
-        due = [g for w in self.wallets for g in w.grants if g.is_over(at) and g.free and not g.is_frozen]
+        due = [
+            g
+            for w in self.wallets
+            for g in w.grants
+            if g.is_over(at) and g.free and not g.is_frozen
+        ]
         moved = [(g, g.free) for g in sorted(due, key=lambda g: g.expires_at)]
         for grant, free in moved:
             self.book(grant.wallet, "expiry", [(grant, free)])
@@ -344,7 +375,12 @@ class Books:
 
     # --- Holds ---------------------------------------------------------------------------------
     def place_hold(
-        self, payers: list[Wallet], amount: int, at: datetime, expires_at: datetime, caller: str,
+        self,
+        payers: list[Wallet],
+        amount: int,
+        at: datetime,
+        expires_at: datetime,
+        caller: str,
         types: list[str] | None,
     ) -> None:
         wallet, available = self.find_payer(payers, amount, at, types, None, False)
@@ -361,7 +397,9 @@ class Books:
         self.end_hold(hold, hold.amount if capture is None else capture, "released", at)
 
     def release_expired(self, at: datetime) -> int:
-        due = [h for w in self.wallets for h in w.holds if h.status == "open" and h.expires_at <= at]
+        due = [
+            h for w in self.wallets for h in w.holds if h.status == "open" and h.expires_at <= at
+        ]
         for hold in due:
             self.end_hold(hold, 0, "expired", at)
         return len(due)
@@ -421,15 +459,14 @@ class Books:
         kind = "clawback" if target > before else "reinstatement"
         if target > before:
             self.claw_step(grant, at)
-        elif give := min(settled - target, given_back):
-            if give > 0:
-                self.reinstate(grant, give, at)
+        elif (give := min(settled - target, given_back)) > 0:
+            self.reinstate(grant, give, at)
         if len(grant.wallet.transactions) == number:
             self.book(grant.wallet, kind)
         return True
 
     def claw_step(self, grant: Grant, at: datetime) -> None:
-        """Settle what is not settled: the unspent and unheld now, the held later, the rest is owed."""
+        """Settle what is not: the unspent and unheld now, the held later; the rest is owed."""
         need = grant.waiting
         take = min(grant.free, need)
         wait = min(grant.held, need - take)
@@ -481,7 +518,9 @@ class Books:
         original.reversal = self.close(tx)
         self.follow_up([line.grant for line in tx.lines], at)
 
-    def shrink(self, tx: Transaction, debt: Debt, amount: int, at: datetime, path: list[Debt]) -> int:
+    def shrink(
+        self, tx: Transaction, debt: Debt, amount: int, at: datetime, path: list[Debt]
+    ) -> int:
         """Shrink a debt, then reverse repayments of it, the latest first; return how much."""
         if part := min(debt.outstanding, amount):
             self.owe(tx, debt, -part)
@@ -498,7 +537,13 @@ class Books:
         return amount - left
 
     def put_back(
-        self, tx: Transaction, grant: Grant, amount: int, consumed: int, at: datetime, path: list[Debt]
+        self,
+        tx: Transaction,
+        grant: Grant,
+        amount: int,
+        consumed: int,
+        at: datetime,
+        path: list[Debt],
     ) -> int:
         """The table "where a reversal puts credits back"; return how much found a place."""
         if grant.is_void:
@@ -515,7 +560,9 @@ class Books:
                 self.carry_over(tx, grant, refill, grant.consumed - min(consumed, given), at)
         return given
 
-    def carry_over(self, tx: Transaction, grant: Grant, amount: int, used: int, at: datetime) -> None:
+    def carry_over(
+        self, tx: Transaction, grant: Grant, amount: int, used: int, at: datetime
+    ) -> None:
         """Into a new grant with days of grace, with their share of the money not recognised."""
         whole, paid = grant.amount - grant.carried, grant.paid - grant.carried_money
         deferred = grant.money(used)[1]
@@ -523,13 +570,20 @@ class Books:
         self.move(tx, grant, -amount)
         grant.carried, grant.carried_money = grant.carried + amount, grant.carried_money + money
         new = self.add_grant(
-            grant.wallet, grant.credit_type, amount, money, grant.priority, at + self.grace,
-            carried_from=grant, is_frozen=grant.is_frozen,
+            grant.wallet,
+            grant.credit_type,
+            amount,
+            money,
+            grant.priority,
+            at + self.grace,
+            carried_from=grant,
+            is_frozen=grant.is_frozen,
         )
         self.move(tx, new, amount)
 
     def take_back(self, original: Transaction, partly: bool) -> None:
-        if original.kind not in ("award", "partner", "purchase", "adjustment") or original.amount <= 0:
+        given = ("award", "partner", "purchase", "adjustment")
+        if original.kind not in given or original.amount <= 0:
             raise Refused("NotReversible")
         if original.reversal:
             raise Refused("AlreadyReversed")

@@ -71,9 +71,7 @@ def events() -> Iterator[Event]:
     # Dave is a partner.
     yield Event(44, 9, "partner", "dave", {"reason": "Signed the partner agreement for the north."})
     why = "Allotment of the partner agreement, first half of the year."
-    yield Event(
-        44, 10, "add", "dave", {"amount": 500, "reason": why, "type": CreditType.PARTNER}
-    )
+    yield Event(44, 10, "add", "dave", {"amount": 500, "reason": why, "type": CreditType.PARTNER})
     yield spend(33, 10, "dave", {"analysis.advanced": 3})
     why = "Corrected after a review of the migrated balance."
     yield Event(16, 10, "set", "dave", {"reason": why, "type": CreditType.AWARD, "to": 300})
@@ -149,15 +147,13 @@ class Story:
         )
 
     def capture(self, who: str, at: datetime, mark: str, amount: int | None = None) -> None:
-        user, hold = self.people[who], self.marked[mark].hold_id
-        assert hold is not None
+        user, hold = self.people[who], self._hold(mark)
         holds.capture_hold(
             hold_id=hold, amount=amount, caller=f"user:{user.pk}", at=at, actor_id=user.pk
         )
 
     def release(self, who: str, at: datetime, mark: str) -> None:
-        user, hold = self.people[who], self.marked[mark].hold_id
-        assert hold is not None
+        user, hold = self.people[who], self._hold(mark)
         holds.release_hold(hold_id=hold, caller=f"user:{user.pk}", at=at, actor_id=user.pk)
 
     def buy(self, who: str, at: datetime, amount: int, paid_minor: int, mark: str = "") -> None:
@@ -230,7 +226,7 @@ class Story:
 
     def reverse(self, who: str, at: datetime, mark: str, reason: str) -> None:
         adjustments.reverse_transaction(
-            original=CreditTransaction.objects.get(pk=self.marked[mark].transaction_id),
+            original=CreditTransaction.objects.get(pk=self._transaction(mark)),
             reason=reason,
             actor=self.finance,
             caller=f"user:{self.finance.pk}",
@@ -242,17 +238,25 @@ class Story:
         change_partner(user=user, is_partner=True, actor=self.finance, reason=reason, at=at)
 
     def pause(self, who: str, at: datetime, reason: str) -> None:
-        adjustments.pause_wallet(
-            wallet=self._wallet(who), reason=reason, actor=self.finance, at=at
-        )
+        adjustments.pause_wallet(wallet=self._wallet(who), reason=reason, actor=self.finance, at=at)
 
     def _wallet(self, who: str) -> Wallet:
         return wallet_of(self.people.get(who) or Team.objects.get(name=who))
 
     def _grant(self, mark: str) -> UUID:
-        grants = self.marked[mark].grant_ids
-        assert grants is not None
-        return grants[0]
+        return CreditTransaction.objects.get(pk=self._transaction(mark)).entries.get().grant_id
+
+    def _transaction(self, mark: str) -> UUID:
+        transaction = self.marked[mark].transaction_id
+        if transaction is None:
+            raise LookupError(f"{mark} is not a transaction.")
+        return transaction
+
+    def _hold(self, mark: str) -> UUID:
+        hold = self.marked[mark].hold_id
+        if hold is None:
+            raise LookupError(f"{mark} is not a hold.")
+        return hold
 
 
 def _decimals(quantities: dict[str, int]) -> dict[str, Decimal]:

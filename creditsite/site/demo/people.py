@@ -41,14 +41,16 @@ def make_people(at: datetime) -> dict[str, User]:
 def _make(short: str, email: str, at: datetime) -> User:
     if short in STAFF:
         name, group = STAFF[short]
-        user = User(email=email, name=name, is_staff=True, date_joined=at)
-    else:
-        name, role = USERS[short]
-        user = User(email=email, name=name, role=Role.objects.get(code=role), date_joined=at)
+        user = _save(User(email=email, name=name, is_staff=True, date_joined=at))
+        user.groups.add(Group.objects.get(name=group))
+        return user
+    name, role = USERS[short]
+    return _save(User(email=email, name=name, role=Role.objects.get(code=role), date_joined=at))
+
+
+def _save(user: User) -> User:
     user.set_unusable_password()
     user.save()
-    if short in STAFF:
-        user.groups.add(Group.objects.get(name=group))
     return user
 
 

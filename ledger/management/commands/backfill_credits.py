@@ -1,3 +1,4 @@
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -18,7 +19,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="say what would be done, and do nothing")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="say what would be done, and do nothing"
+        )
         parser.add_argument("--role", metavar="CODE", help="only users of this role")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -31,8 +34,10 @@ class Command(BaseCommand):
         if options["dry_run"]:
             self._print(backfill.preview_backfill(role=role), "to grant")
             return
-        job = self._unfinished(role) or backfill.create_backfill(role=role, actor=None, at=timezone.now())
-        bar = ProgressBar(self.stderr, "chunks")
+        job = self._unfinished(role) or backfill.create_backfill(
+            role=role, actor=None, at=timezone.now()
+        )
+        bar = ProgressBar(sys.stderr, "chunks")
 
         def draw(progress: Progress) -> None:
             bar.draw(progress.done, progress.total)

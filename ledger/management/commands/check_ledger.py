@@ -11,7 +11,13 @@ class Command(BaseCommand):
     help = "Check every invariant of the books, from the rows up; exit with 1 if one is broken."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--wallet", type=int, action="append", metavar="ID", help="only this wallet (repeatable)")
+        parser.add_argument(
+            "--wallet",
+            type=int,
+            action="append",
+            metavar="ID",
+            help="only this wallet (repeatable)",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON document")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,7 +48,11 @@ class Command(BaseCommand):
                         "transactions": transactions,
                         "seconds": round(seconds, 3),
                         "checks": [
-                            {"check": f.check, "seconds": round(f.seconds, 3), "violations": f.violations}
+                            {
+                                "check": f.check,
+                                "seconds": round(f.seconds, 3),
+                                "violations": f.violations,
+                            }
                             for f in found
                         ],
                     }

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ class Command(BaseCommand):
             metavar="FEATURE=COLUMN",
             help="the column that says how much of a feature a row used (repeatable)",
         )
-        parser.add_argument("--occurred-at", metavar="COLUMN", help="the column that says when; now if left out")
+        parser.add_argument(
+            "--occurred-at", metavar="COLUMN", help="the column that says when; now if left out"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = User.objects.filter(email=normalise_email(options["user"])).first()
@@ -39,7 +42,7 @@ class Command(BaseCommand):
         if not path.is_file():
             raise CommandError(f"There is no file {path}.")
         quantities = dict(self._pair(text) for text in options["quantity"])
-        bar = ProgressBar(self.stderr, "rows")
+        bar = ProgressBar(sys.stderr, "rows")
         try:
             summary = import_usage(
                 path=path,
@@ -51,11 +54,14 @@ class Command(BaseCommand):
             )
         except CreditsiteError as refusal:
             raise CommandError(str(refusal)) from refusal
-        bar.end()
+        finally:
+            bar.end()
         if summary.errors:
             for error in summary.errors[:ERRORS_SHOWN]:
                 self.stderr.write(error)
-            raise CommandError(f"{len(summary.errors):,} of {summary.rows:,} rows are wrong; nothing was charged.")
+            raise CommandError(
+                f"{len(summary.errors):,} of {summary.rows:,} rows are wrong; nothing was charged."
+            )
         self._print(summary)
 
     def _pair(self, text: str) -> tuple[str, str]:

@@ -37,5 +37,5 @@ class Command(BaseCommand):
             self.stdout.write(f"Password of every demo sign-in: {password}")
         changed = set_passwords(people.values(), password) if password else 0
         self.stdout.write(
-            f"Demo: {features} features, {len(people)} people, {happened} events, {changed} passwords set."
+            f"Demo: {features} features made, {happened} events, {changed} passwords set."
         )

@@ -1,0 +1,55 @@
+"""The balance document: a wallet's figures, and what apps above the ledger know of its owner."""
+
+from django.utils import timezone
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.permissions import HasScope, StaffMay
+from accounts.choices import ApiScope
+from creditsite.apikit.openapi import operation
+from creditsite.apikit.views import ApiView
+from creditsite.errors import NotFound
+from ledger.api.balances import BalanceDocument, balance_asked
+from ledger.api.wallets import WalletQuery, wallet_for_staff, wallet_in
+from ledger.queries.balances import Balance
+
+
+class AccountDocument(BalanceDocument):
+    """
+    Whole credits.
+
+    `current_credits` = `awards` + `purchases` + `partner` = `available` + `held`.
+    """
+
+    tier = serializers.CharField(allow_null=True, help_text="The plan the wallet is on.")
+    subscription = serializers.CharField(allow_null=True, help_text="Null without one.")
+    next_billing_date = serializers.DateField(allow_null=True)
+
+
+def account_document(balance: Balance) -> dict[str, object]:
+    """Return the balance document of a wallet that is on no plan."""
+    plan = {"tier": None, "subscription": None, "next_billing_date": None}
+    return {**BalanceDocument(balance).data, **plan}
+
+
+class BalanceView(ApiView):
+    permission_classes = [HasScope(ApiScope.CREDITS_READ)]
+    query_class = WalletQuery
+
+    @operation("getBalance", answers={200: AccountDocument}, refusals=[NotFound])
+    def get(self, request: Request) -> Response:
+        """What a wallet has: one's own, or the pool of a team of one's own."""
+        wallet = wallet_in(request, self.query)
+        balance = balance_asked(wallet, timezone.now(), self.query.get("team_id"))
+        return Response(account_document(balance))
+
+
+class UserBalanceView(ApiView):
+    permission_classes = [StaffMay("ledger.view_wallet")]
+
+    @operation("getBalanceOfUser", answers={200: AccountDocument})
+    def get(self, request: Request, user_id: int) -> Response:
+        """What a user's wallet has, as they see it."""
+        wallet = wallet_for_staff({"user_id": user_id})
+        return Response(account_document(balance_asked(wallet, timezone.now())))

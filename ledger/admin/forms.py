@@ -1,0 +1,313 @@
+"""The forms of what staff do to a wallet: each asks, and calls one service."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, ClassVar
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
+from django.db.models import Sum
+from django.utils import timezone
+
+from accounts.models import User
+from accounts.services.users import change_partner
+from creditsite.adminkit import AsciiIntegerField, ConfirmationForm, styled
+from ledger.choices import CreditType, TransactionKind
+from ledger.errors import StaleVersion
+from ledger.queries.balances import Balance, balance_of
+from ledger.queries.reversals import effects_of_reversal
+from ledger.services import adjustments
+
+# From so many credits on, all types together, the server asks for a typed phrase.
+LARGE_MOVE = 10_000
+UNFUNDED = "Entered here they carry no money: reports call them unfunded."
+LABELS = {
+    CreditType.AWARD: "Awards",
+    CreditType.PURCHASE: "Purchases",
+    CreditType.PARTNER: "Partner",
+}
+
+
+class WalletForm(ConfirmationForm):
+    """A form about one wallet, with its balance as it is now."""
+
+    def __init__(self, data: Any = None, *, objects: Any, **kwargs: Any) -> None:
+        self.balance: Balance = balance_of(objects[0].pk, timezone.now())
+        super().__init__(data, objects=objects, **kwargs)
+
+    @property
+    def moved(self) -> int:
+        """How many credits what is entered so far would move; 0 while it is not complete."""
+        return 0
+
+    @property
+    def phrase(self) -> str:
+        return f"MOVE {self.moved}" if self.moved >= LARGE_MOVE else ""
+
+    def entered(self, name: str) -> Any:
+        """Return what is entered in a field, or ``None`` if nothing is or it will not do."""
+        try:
+            return self.fields[name].clean(self.data.get(name)) if self.is_bound else None
+        except ValidationError:
+            return None
+
+    def changes(self) -> list[str]:
+        balance = self.balance
+        figures = ", ".join(f"{label} {getattr(balance, t):,}" for t, label in LABELS.items())
+        held = f"; {balance.held:,} of them are held" if balance.held else ""
+        return [f"{self.object} has now: {figures}{held}."]
+
+    def by(self, actor: User, at: datetime) -> dict[str, Any]:
+        """Return what every service that moves credits is told."""
+        return {
+            "wallet": self.object,
+            "reason": self.cleaned_data["reason"],
+            "actor": actor,
+            "caller": f"user:{actor.pk}",
+            "at": at,
+            "idempotency_key": self.idempotency_key,
+        }
+
+
+def balance_field(label: str, **options: Any) -> AsciiIntegerField:
+    return AsciiIntegerField(
+        min_value=0, max_value=settings.LARGEST_BALANCE, label=label, **options
+    )
+
+
+class SetBalancesForm(WalletForm):
+    """
+    Sets the three balances exactly. The version of the wallet that the page showed goes with it:
+    if the wallet has changed since, nothing is set, and the page shows the fresh figures.
+    """
+
+    title = "Set balances"
+    award = balance_field("Awards")
+    purchase = balance_field("Purchases", help_text=UNFUNDED)
+    partner = balance_field("Partner")
+    version = forms.IntegerField(widget=forms.HiddenInput)
+
+    def __init__(self, data: Any = None, *, objects: Any, **kwargs: Any) -> None:
+        super().__init__(data, objects=objects, **kwargs)
+        self.fields["version"].initial = self.balance.version
+        for credit_type in LABELS:
+            self.fields[credit_type.value].initial = getattr(self.balance, credit_type)
+
+    @property
+    def differences(self) -> dict[CreditType, int]:
+        targets = {t: self.entered(t.value) for t in LABELS}
+        return {
+            t: target - getattr(self.balance, t)
+            for t, target in targets.items()
+            if target is not None
+        }
+
+    @property
+    def moved(self) -> int:
+        return sum(abs(difference) for difference in self.differences.values())
+
+    def clean(self) -> None:
+        super().clean()
+        # The phrase of the figures that the page showed is not that of today's.
+        is_stale = self.cleaned_data.get("version") != self.balance.version
+        if is_stale and self.errors.pop("confirmation", None):
+            self.show_fresh()
+            raise ValidationError(str(StaleVersion()))
+
+    def changes(self) -> list[str]:
+        return super().changes() + [
+            f"{LABELS[t]}: {getattr(self.balance, t):,} → {getattr(self.balance, t) + change:,}"
+            f" ({change:+,})"
+            for t, change in self.differences.items()
+            if change
+        ]
+
+    def apply(self, *, actor: User, at: datetime) -> str:
+        try:
+            adjustments.set_balances(
+                targets={t: self.cleaned_data[t.value] for t in LABELS},
+                version=self.cleaned_data["version"],
+                **self.by(actor, at),
+            )
+        except StaleVersion:
+            self.show_fresh()
+            raise
+        figures = ", ".join(f"{LABELS[t]} {self.cleaned_data[t.value]:,}" for t in LABELS)
+        return f"The balances of {self.object} are: {figures}."
+
+    def show_fresh(self) -> None:
+        """Let what was entered stand beside the fresh figures, to be confirmed anew."""
+        entered = {name: self.data[name] for name in self.data if name != "confirmation"}
+        self.data = entered | {"version": str(self.balance.version)}
+
+
+class AmountForm(WalletForm):
+    amount: forms.Field
+
+    @property
+    def moved(self) -> int:
+        return self.entered("amount") or 0
+
+
+class AddCreditsForm(AmountForm):
+    title = "Add credits"
+    credit_type = forms.ChoiceField(
+        choices=list(LABELS.items()), label="Type", help_text=f"Purchases: {UNFUNDED.lower()}"
+    )
+    amount = AsciiIntegerField(
+        min_value=1, max_value=settings.LARGEST_BALANCE, help_text="Whole credits."
+    )
+    last_day = forms.DateField(
+        required=False,
+        label="Last day",
+        validators=[MaxValueValidator(date(2999, 12, 31))],
+        widget=forms.DateInput({"type": "date"}),
+        help_text="They expire when this day ends (UTC). Empty: never.",
+    )
+
+    def apply(self, *, actor: User, at: datetime) -> str:
+        amount, last_day = self.cleaned_data["amount"], self.cleaned_data["last_day"]
+        credit_type = CreditType(self.cleaned_data["credit_type"])
+        expires_at = None
+        if last_day:
+            expires_at = datetime.combine(last_day + timedelta(days=1), time(), tzinfo=UTC)
+        adjustments.add_credits(
+            amount=amount, credit_type=credit_type, expires_at=expires_at, **self.by(actor, at)
+        )
+        return f"Added {amount:,} {credit_type} credits to {self.object}."
+
+
+class RemoveCreditsForm(AmountForm):
+    title = "Remove credits"
+    credit_type = forms.ChoiceField(
+        choices=[("", "Any, in the order in which they are spent"), *LABELS.items()],
+        required=False,
+        label="Type",
+    )
+    amount = AsciiIntegerField(
+        min_value=1,
+        max_value=adjustments.LARGEST_AMOUNT,
+        help_text="Whole credits. What is held leaves when its hold ends.",
+    )
+
+    def apply(self, *, actor: User, at: datetime) -> str:
+        amount, credit_type = self.cleaned_data["amount"], self.cleaned_data["credit_type"]
+        adjustments.remove_credits(
+            amount=amount,
+            credit_type=CreditType(credit_type) if credit_type else None,
+            **self.by(actor, at),
+        )
+        return f"Removed {amount:,} credits from {self.object}."
+
+
+class StartPartnerForm(WalletForm):
+    title = "Make a partner"
+
+    def changes(self) -> list[str]:
+        return [f"{self.object} becomes a partner. No credits move."]
+
+    def apply(self, *, actor: User, at: datetime) -> str:
+        reason, user = self.cleaned_data["reason"], self.object.user
+        change_partner(user=user, is_partner=True, actor=actor, reason=reason, at=at)
+        return f"{self.object} is a partner."
+
+
+class EndPartnerForm(WalletForm):
+    title = "End partner status"
+
+    @property
+    def phrase(self) -> str:
+        return f"VOID {self.balance.partner}"
+
+    def changes(self) -> list[str]:
+        return [
+            f"{self.object} is no longer a partner.",
+            f"{self.balance.partner:,} partner credits are voided, for good. What is held of them"
+            " stays capturable, and is voided when its hold ends.",
+        ]
+
+    def apply(self, *, actor: User, at: datetime) -> str:
+        reason, user = self.cleaned_data["reason"], self.object.user
+        change_partner(user=user, is_partner=False, actor=actor, reason=reason, at=at)
+        voids = self.object.transactions.filter(
+            kind=TransactionKind.VOID, number__gt=self.balance.version
+        )
+        voided = -(voids.aggregate(Sum("amount"))["amount__sum"] or 0)
+        return f"{self.object} is no longer a partner. {voided:,} partner credits were voided."
+
+
+class StatusForm(WalletForm):
+    move: ClassVar[Callable[..., None]]
+    effect: ClassVar[str]
+
+    def changes(self) -> list[str]:
+        return [f"{self.object}: {self.effect}"]
+
+    def apply(self, *, actor: User, at: datetime) -> str:
+        reason = self.cleaned_data["reason"]
+        self.move(wallet=self.object, reason=reason, actor=actor, at=at)
+        self.object.refresh_from_db(fields=["status"])
+        return f"The wallet of {self.object} is {self.object.status}."
+
+
+class PauseForm(StatusForm):
+    title = "Pause"
+    move = staticmethod(adjustments.pause_wallet)
+    effect = "no spends and no new holds. Captures, releases, awards and sales go on."
+
+
+class ResumeForm(StatusForm):
+    title = "Resume"
+    move = staticmethod(adjustments.resume_wallet)
+    effect = "spends and holds are possible again."
+
+
+class ReverseForm(ConfirmationForm):
+    """Reverses one transaction: puts back what it took, or takes back the grant that it gave."""
+
+    title = "Reverse a transaction"
+    amount = AsciiIntegerField(
+        min_value=1,
+        max_value=adjustments.LARGEST_AMOUNT,
+        required=False,
+        label="Part",
+        help_text="Whole credits to put back. Empty: all that is not given back yet.",
+    )
+    partly = forms.BooleanField(
+        required=False,
+        label="Take what is left",
+        help_text="If some of the credits are spent or held already, take back the others.",
+    )
+
+    def __init__(self, data: Any = None, *, objects: Any, **kwargs: Any) -> None:
+        super().__init__(data, objects=objects, **kwargs)
+        del self.fields["amount" if self.object.amount > 0 else "partly"]
+        styled(self)
+
+    @property
+    def phrase(self) -> str:
+        return f"REVERSE {self.object.number}"
+
+    def changes(self) -> list[str]:
+        transaction = self.object
+        what = f"No. {transaction.number} of {transaction.wallet}: {transaction.amount:+,} credits,"
+        what += f" {transaction.get_kind_display().lower()}, {transaction.recorded_at:%Y-%m-%d}."
+        return [what, *effects_of_reversal(transaction, timezone.now())]
+
+    def apply(self, *, actor: User, at: datetime) -> str:
+        posted = adjustments.reverse_transaction(
+            original=self.object,
+            reason=self.cleaned_data["reason"],
+            actor=actor,
+            caller=f"user:{actor.pk}",
+            at=at,
+            idempotency_key=self.idempotency_key,
+            amount=self.cleaned_data.get("amount"),
+            partly=self.cleaned_data.get("partly", False),
+        )
+        return (
+            f"Reversed no. {self.object.number}: {posted.amount or 0:+,} credits"
+            f" as no. {posted.number}."
+        )
