@@ -33,7 +33,6 @@ ACTIONS = {
     "ledger.feature.created": "{actor} created the feature {target}",
     "ledger.hold.captured": "{actor} captured {target} for whoever placed it",
     "ledger.hold.released": "{actor} released {target} for whoever placed it",
-    "ledger.partner.switched": "{actor} switched the partner status of {target}",
     "ledger.price.added": "{actor} added the price {target}",
     "ledger.transaction.reversed": "{actor} reversed the transaction {target}",
     "ledger.usage.imported": "{actor} imported usage into {target}",

@@ -5,7 +5,6 @@ Each starts on a copy of its own of one database: users without wallets, and not
 """
 
 import time
-from pathlib import Path
 from typing import Any
 
 from benchmarks import seed
@@ -14,7 +13,6 @@ from benchmarks.server import Server
 from benchmarks.worker import worker
 
 CROWD, DATABASE = "bench_crowd", "bench_backfill"
-STATEMENT = Path(__file__).parent / "sql" / "backfill.sql"
 # What Python may need more at its peak than before it began, however many users there are.
 FLAT_MIB = 16
 
@@ -68,7 +66,7 @@ def run_statement(server: Server) -> float:
     server.create(DATABASE, template=CROWD)
     server.run(DATABASE, "CHECKPOINT")
     started = time.perf_counter()
-    server.run(DATABASE, STATEMENT.read_text())
+    server.run(DATABASE, (seed.SQL / "backfill.sql").read_text())
     return time.perf_counter() - started
 
 

@@ -9,7 +9,6 @@ import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from benchmarks import seed
@@ -18,7 +17,6 @@ from benchmarks.server import Server
 from benchmarks.worker import Worker, worker
 
 TEMPLATE, SMALL, LARGE = "bench_young", "bench_small", "bench_large"
-SQL = Path(__file__).parent / "sql"
 STRETCHES = 50
 CLIENTS = (1, 8)
 PAGE = 50
@@ -29,19 +27,10 @@ WARM_SECONDS = 20
 # Nothing that is inserted here can break a rule that foreign keys state, and they take a third of
 # the time. The guards are ENABLE ALWAYS, and stay.
 WITHOUT_FOREIGN_KEYS = "SET session_replication_role = replica"
-BRING_UP_TO_DATE = """
-    WITH latest AS MATERIALIZED (
-        SELECT wallet_id, max(number) AS number FROM ledger_credittransaction GROUP BY wallet_id
-    ), lot AS (
-        UPDATE ledger_grant g SET remaining = amount - latest.number + 1, consumed = latest.number - 1
-        FROM latest WHERE g.wallet_id = latest.wallet_id
-    )
-    UPDATE ledger_wallet w SET version = latest.number, award = {credits} - latest.number + 1, changed_at = now()
-    FROM latest WHERE w.id = latest.wallet_id
-"""
 BYTES = """
-    SELECT (pg_total_relation_size('ledger_credittransaction') + pg_total_relation_size('ledger_entry'))
-           / (SELECT count(*) FROM ledger_credittransaction), pg_database_size(current_database())
+    SELECT sum(bytes)::bigint, pg_database_size(current_database())
+    FROM (VALUES ('ledger_credittransaction'), ('ledger_entry')) AS t(name),
+         LATERAL (SELECT pg_total_relation_size(name::regclass) AS bytes) AS size
 """
 
 
@@ -72,7 +61,7 @@ def measure(server: Server, *, sizes: Sizes, rounds: int, seconds: int) -> tuple
     server.create(LARGE, template=TEMPLATE)
     add_history(server, sizes)
     server.settle(LARGE)
-    per_transaction, size = server.row(LARGE, BYTES)
+    bytes, size = server.row(LARGE, BYTES)
     # The first change of a page after a checkpoint writes the page whole: not what is asked here.
     spend(server, LARGE, sizes, clients=max(CLIENTS), seconds=WARM_SECONDS)
 
@@ -89,7 +78,7 @@ def measure(server: Server, *, sizes: Sizes, rounds: int, seconds: int) -> tuple
     figures.append(
         Figure(
             "bytes of a transaction, its entry and indexes",
-            per_transaction,
+            bytes / sizes.total,
             digits=0,
             note=f"database of {size / 2**30:.1f} GiB",
         )
@@ -100,7 +89,8 @@ def measure(server: Server, *, sizes: Sizes, rounds: int, seconds: int) -> tuple
 def add_history(server: Server, sizes: Sizes) -> None:
     """Give the wallets of the large database their history, in stretches side by side."""
     stretches = min(STRETCHES, sizes.each - 1)
-    statement = (SQL / "history.sql").read_text()
+    (at,) = server.row(LARGE, "SELECT now()::text")
+    price = seed.price_of(server, LARGE, "llm.input")
 
     def bounds(last: int, stretch: int) -> tuple[int, int]:
         return 2 + (last - 1) * stretch // stretches, 1 + (last - 1) * (stretch + 1) // stretches
@@ -108,19 +98,22 @@ def add_history(server: Server, sizes: Sizes) -> None:
     def insert(stretch: int) -> None:
         first, last = bounds(sizes.each, stretch)
         deep_first, deep_last = bounds(sizes.deepest, stretch)
-        filled = statement.format(
+        history = seed.statement(
+            "history",
             wallets=sizes.wallets,
             credits=seed.CREDITS,
+            at=at,
+            price=price,
             first=first,
             last=last,
             deep_first=deep_first,
             deep_last=deep_last,
         )
-        server.run(LARGE, WITHOUT_FOREIGN_KEYS, filled)
+        server.run(LARGE, WITHOUT_FOREIGN_KEYS, history)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(insert, range(stretches)))
-    server.run(LARGE, BRING_UP_TO_DATE.format(credits=seed.CREDITS))
+    server.run(LARGE, seed.statement("latest", credits=seed.CREDITS))
     (count,) = server.row(LARGE, "SELECT sum(version) FROM ledger_wallet")
     if count != sizes.total:
         raise RuntimeError(f"{count:,} transactions were made, not {sizes.total:,}.")
@@ -145,15 +138,15 @@ def one_round(
 
 
 def spend(server: Server, database: str, sizes: Sizes, *, clients: int, seconds: int) -> float:
-    """Spend by the engine, not from the deepest wallet; return microseconds from one to the next."""
+    """Spend by the engine, not from the deepest wallet; return microseconds for one."""
     rate, _ = server.pgbench(
         database,
-        SQL / "engine.sql",
+        seed.SQL / "engine.sql",
         clients=clients,
         seconds=seconds,
         first=1,
         last=sizes.wallets - 1,
-        price=1,
+        price=seed.price_of(server, database, "report"),
         actor=1,
     )
     return 1e6 / rate

@@ -1,8 +1,8 @@
 """
 Measure on this machine, in one run on one server, what the product promises of its speed.
 
-    .venv/bin/python -m benchmarks.run            all of it; see README.md beside this file
-    .venv/bin/python -m benchmarks.run --quick    small, to see that it works: its figures mean nothing
+    .venv/bin/python -m benchmarks.run            all of it; README.md says what each figure is
+    .venv/bin/python -m benchmarks.run --quick    small and short, to see that it works
 """
 
 import argparse
@@ -58,14 +58,15 @@ def main() -> None:
         cluster.given(options.database_url) if options.database_url else cluster.started() as server
     ):
         machine = facts(server)
+        print(f"# {'A quick look' if options.quick else 'What was measured'}\n")
         print("\n".join(f"- {name}: {value}" for name, value in machine.items()), flush=True)
         for part in options.only or PARTS:
             started = time.perf_counter()
             table, found = PARTS[part](server, plan)
             minutes = (time.perf_counter() - started) / 60
-            print(f"\n### {part} ({minutes:.1f} minutes)\n\n{table}", flush=True)
+            print(f"\n## {part} ({minutes:.1f} minutes)\n\n{table}", flush=True)
             figures += found
-    print(f"\n### what was promised\n\n{figures_table(figures)}")
+    print(f"\n## what was promised\n\n{figures_table(figures)}")
     if options.json:
         document = {"machine": machine, "figures": [figure.facts() for figure in figures]}
         options.json.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
@@ -89,8 +90,11 @@ def read_options() -> argparse.Namespace:
 
 def facts(server: Server) -> dict[str, str]:
     """Return what the figures were measured on."""
-    shown = "version(), current_setting('shared_buffers'), current_setting('fsync'), current_setting('synchronous_commit')"
-    version, buffers, fsync, synchronous = server.row("postgres", f"SELECT {shown}")
+    (version,) = server.row("postgres", "SELECT split_part(version(), ' on ', 1)")
+    settings = ", ".join(
+        f"{name} {server.row('postgres', f'SHOW {name}')[0]}"
+        for name in ("shared_buffers", "fsync", "synchronous_commit", "full_page_writes")
+    )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     commit = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
@@ -99,7 +103,7 @@ def facts(server: Server) -> dict[str, str]:
         "measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "commit": commit.stdout.strip() or "unknown",
         "machine": f"{os.cpu_count()} × {processor()}, {memory:.0f} GiB, {platform.system()}",
-        "PostgreSQL": f"{version.split(' on ')[0]}, shared_buffers {buffers}, fsync {fsync}, synchronous_commit {synchronous}",
+        "server": f"{version}, {settings}",
         "Python": platform.python_version(),
     }
 

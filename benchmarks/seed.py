@@ -2,30 +2,23 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 from benchmarks.server import Server
 from benchmarks.worker import production, worker
 from creditsite.running.environment import ROOT
 
+SQL = Path(__file__).parent / "sql"
 GRANTS = ("award", "partner", "purchase")
 # A wallet that ran dry would turn what is measured into refusals.
 CREDITS = 1_000_000_000
 
-USERS = """
-    INSERT INTO accounts_user (email, identity, password, name, role_id, referral_code, token_version, is_superuser,
-                               is_active, is_staff, is_partner, is_agent, date_joined)
-    SELECT 'user' || i || '@example.com', gen_random_uuid(), '!', 'User ' || i, (SELECT id FROM accounts_role WHERE code = 'member'),
-           'R' || i, 0, false, true, false, false, false, now()
-    FROM generate_series(1, {count}) AS i
-"""
 WALLETS = "SELECT ledger_open_wallets(ARRAY(SELECT id FROM accounts_user ORDER BY id), '{}')"
-GRANT = """
-    SELECT count(*) FROM (
-        SELECT array_agg(id ORDER BY id) AS wallets, array_agg(gen_random_uuid()) AS keys,
-               array_fill({credits}::bigint, ARRAY[count(*)::int]) AS amounts FROM ledger_wallet
-    ) AS x, LATERAL ledger_post(x.wallets, x.amounts, x.keys, x.keys, NULL, '{type}', 'manual', 100::smallint, '', NULL, NULL,
-                                ledger_system_header('{type}', now(), '')) AS p WHERE p.outcome = 'done'
-"""
+
+
+def statement(name: str, **values: object) -> str:
+    """Return the statement in ``sql/<name>.sql`` with values of ours in its braces."""
+    return (SQL / f"{name}.sql").read_text().format(**values)
 
 
 def make_empty(server: Server, database: str) -> None:
@@ -40,7 +33,7 @@ def make_empty(server: Server, database: str) -> None:
 
 def add_users(server: Server, database: str, count: int) -> None:
     """Add members without wallets, as an import of old accounts would."""
-    server.run(database, USERS.format(count=count), "ANALYZE")
+    server.run(database, statement("users", count=count), "ANALYZE")
 
 
 def add_wallets(
@@ -54,10 +47,16 @@ def add_wallets(
     add_users(server, database, count)
     server.run(database, WALLETS, "ANALYZE")
     for type in types:
-        server.run(database, GRANT.format(credits=CREDITS, type=type), "ANALYZE")
+        server.run(database, statement("grants", credits=CREDITS, type=type), "ANALYZE")
     found = server.row(
         database,
-        f"SELECT min(id), max(id), min(user_id), max(user_id), min(version) FROM ledger_wallet",
+        "SELECT min(id), max(id), min(user_id), max(user_id), min(version) FROM ledger_wallet",
     )
     if found != (1, count, 1, count, len(types)):
         raise RuntimeError(f"Wallets are not seeded as they should be: {found}")
+
+
+def price_of(server: Server, database: str, feature: str) -> int:
+    """Return the id of the only price that ``feature`` has."""
+    (id,) = server.row(database, statement("price", feature=feature))
+    return int(id)

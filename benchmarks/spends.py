@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from benchmarks import seed
@@ -19,7 +18,6 @@ from benchmarks.server import Server
 from benchmarks.worker import Worker, workers
 
 DATABASE = "bench_spends"
-SQL = Path(__file__).parent / "sql"
 BY_SQL = ("raw", "raw4", "engine")
 WAYS = (*BY_SQL, "service", "orm", "api")
 CLIENTS = (1, 8)
@@ -57,8 +55,7 @@ class Bench:
 
     def __init__(self, server: Server, wallets: int, product: list[Worker], api: Api) -> None:
         self.server, self.wallets, self.product, self.api = server, wallets, product, api
-        found = "SELECT p.id FROM ledger_featureprice p JOIN ledger_feature f ON f.id = feature_id"
-        (self.price,) = server.row(DATABASE, f"{found} WHERE code = 'report'")
+        self.price = seed.price_of(server, DATABASE, "report")
 
     def sample(self, case: Case, seconds: int) -> Sample:
         """
@@ -86,7 +83,7 @@ class Bench:
     def by_sql(self, case: Case, first: int, last: int, seconds: int) -> tuple[Sample, int]:
         rate, count = self.server.pgbench(
             DATABASE,
-            SQL / f"{case.way}.sql",
+            seed.SQL / f"{case.way}.sql",
             clients=case.clients,
             seconds=seconds,
             first=first,

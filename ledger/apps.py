@@ -3,6 +3,7 @@ from django.apps import AppConfig
 
 class LedgerConfig(AppConfig):
     name = "ledger"
+    verbose_name = "Credits"
 
     def ready(self) -> None:
         from accounts import events

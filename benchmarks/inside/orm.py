@@ -21,7 +21,8 @@ from ledger.errors import InsufficientCredits
 from ledger.models import CreditTransaction, Entry, Wallet
 from ledger.services.charges import charge_for
 
-BURN_DOWN = ["priority", F("expires_at").asc(nulls_last=True), "credit_type", "effective_at", "id"]
+# Never-expiring grants have no instant, which PostgreSQL puts last by itself.
+BURN_DOWN = ["priority", "expires_at", "credit_type", "effective_at", "id"]
 
 
 @transaction.atomic

@@ -11,7 +11,7 @@ from ledger.queries.statements import shown, transactions_of
 
 
 def balance(*, wallets: int, seconds: float) -> float:
-    """Return microseconds for the balance of a random wallet of those with ids up to ``wallets``."""
+    """Return microseconds for the balance of a random wallet of the first ``wallets``."""
     return microseconds(lambda: balance_of(1 + randbelow(wallets), timezone.now()), seconds)
 
 

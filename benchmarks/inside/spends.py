@@ -7,6 +7,7 @@ from secrets import randbelow
 from uuid import uuid4
 
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from benchmarks.inside.orm import spend_by_orm
@@ -70,16 +71,11 @@ def repeated(
 
 def statements(*, wallet: int) -> dict[str, int]:
     """Return how many statements a fresh spend and its repeat make."""
-    spend(wallet, "warm")
-    counts = {}
-    for name in ("fresh", "replay"):
-        seen: list[str] = []
+    spend(wallet, "reads the price list")
+    return {name: counted(wallet, "the same key") for name in ("fresh", "replay")}
 
-        def count(execute, sql, params, many, context):
-            seen.append(sql)
-            return execute(sql, params, many, context)
 
-        with connection.execute_wrapper(count):
-            spend(wallet, "counted")
-        counts[name] = len(seen)
-    return counts
+def counted(wallet: int, key: str) -> int:
+    with CaptureQueriesContext(connection) as captured:
+        spend(wallet, key)
+    return len(captured)

@@ -152,11 +152,14 @@ class QuerySerializer(StrictSerializer):
 
 
 class QueryInteger(StrictInteger):
-    """An integer in a query parameter: ASCII digits, with a minus at most."""
+    """An integer in a query parameter: ASCII digits, with a minus at most; a bigint at most."""
 
-    DIGITS = re.compile(r"-?[0-9]{1,18}")
+    DIGITS = re.compile(r"-?[0-9]{1,19}")
 
     default_error_messages = {"invalid": "This must be a whole number."}
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"min_value": -MAX_ID, "max_value": MAX_ID, **kwargs})
 
     def to_internal_value(self, data: Any) -> int:
         if not isinstance(data, str) or not self.DIGITS.fullmatch(data):

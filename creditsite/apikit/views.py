@@ -1,9 +1,11 @@
 """The view that every endpoint of the API is."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 from rest_framework.request import Request
+from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from creditsite.apikit.fields import QuerySerializer, StrictSerializer
@@ -16,9 +18,22 @@ def body_of(request: Request, body_class: type[StrictSerializer]) -> dict[str, A
 
     :raises ValidationError: it is not valid.
     """
-    body = body_class(data=request.data)
-    body.is_valid(raise_exception=True)
-    return body.validated_data
+    return shared(body_class).run_validation(request.data)
+
+
+def document_of(document_class: type[Serializer], instance: Any) -> dict[str, Any]:
+    """Return the document that ``document_class`` makes of ``instance``."""
+    return shared(document_class).to_representation(instance)
+
+
+@functools.cache
+def shared(serializer_class: type[Serializer]) -> Serializer:
+    """
+    Return the one instance of a serializer for what keeps nothing in it.
+
+    Making one copies all of its fields: for the four of a spend, a sixth of the request's time.
+    """
+    return serializer_class()
 
 
 class ApiView(APIView):
@@ -36,6 +51,8 @@ class ApiView(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
+        if not hasattr(self, str(request.method).lower()):
+            self.http_method_not_allowed(request)
         # Without a length the body would be taken for an empty one: a capture of 5 for all.
         if "HTTP_TRANSFER_ENCODING" in request.META and not request.META.get("CONTENT_LENGTH"):
             raise InvalidRequest("Send the body with a Content-Length.")

@@ -5,7 +5,7 @@ from rest_framework.response import Response
 from rest_framework.test import APIRequestFactory
 
 from creditsite.apikit.fields import CreditsField, QueryInteger, QuerySerializer, StrictSerializer
-from creditsite.apikit.views import ApiView, body_of
+from creditsite.apikit.views import ApiView, body_of, document_of
 
 requests = APIRequestFactory()
 
@@ -101,7 +101,14 @@ class TestApiView:
         assert response.data["code"] == "invalid_request"
 
     @pytest.mark.parametrize("method", ["put", "patch", "options"])
-    def test_refuses_methods_it_does_not_have(self, method):
-        response = answer(getattr(requests, method)("/"))
+    @pytest.mark.parametrize("path", ["/", "/?unknown=1"])
+    def test_refuses_methods_it_does_not_have(self, method, path):
+        response = answer(getattr(requests, method)(path))
         assert (response.status_code, response.data["code"]) == (405, "method_not_allowed")
         assert response["Allow"] == "GET, POST, DELETE, HEAD, OPTIONS"
+
+
+class TestDocumentOf:
+    def test_makes_the_document_anew_each_time(self):
+        assert document_of(Body, {"amount": 5}) == {"amount": 5}
+        assert document_of(Body, {"amount": 6}) == {"amount": 6}

@@ -1,23 +1,19 @@
-"""The forms of what staff do to a wallet: each asks, and calls one service."""
+"""The forms that move credits of a wallet: each asks, and calls one service."""
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
-from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.models import User
-from accounts.services.users import change_partner
-from creditsite.adminkit import AsciiIntegerField, ConfirmationForm, styled
-from ledger.choices import CreditType, TransactionKind
+from creditsite.adminkit import AsciiIntegerField, ConfirmationForm
+from ledger.choices import CreditType
 from ledger.errors import StaleVersion
 from ledger.queries.balances import Balance, balance_of
-from ledger.queries.reversals import effects_of_reversal
 from ledger.services import adjustments
 
 # From so many credits on, all types together, the server asks for a typed phrase.
@@ -200,114 +196,3 @@ class RemoveCreditsForm(AmountForm):
             **self.by(actor, at),
         )
         return f"Removed {amount:,} credits from {self.object}."
-
-
-class StartPartnerForm(WalletForm):
-    title = "Make a partner"
-
-    def changes(self) -> list[str]:
-        return [f"{self.object} becomes a partner. No credits move."]
-
-    def apply(self, *, actor: User, at: datetime) -> str:
-        reason, user = self.cleaned_data["reason"], self.object.user
-        change_partner(user=user, is_partner=True, actor=actor, reason=reason, at=at)
-        return f"{self.object} is a partner."
-
-
-class EndPartnerForm(WalletForm):
-    title = "End partner status"
-
-    @property
-    def phrase(self) -> str:
-        return f"VOID {self.balance.partner}"
-
-    def changes(self) -> list[str]:
-        return [
-            f"{self.object} is no longer a partner.",
-            f"{self.balance.partner:,} partner credits are voided, for good. What is held of them"
-            " stays capturable, and is voided when its hold ends.",
-        ]
-
-    def apply(self, *, actor: User, at: datetime) -> str:
-        reason, user = self.cleaned_data["reason"], self.object.user
-        change_partner(user=user, is_partner=False, actor=actor, reason=reason, at=at)
-        voids = self.object.transactions.filter(
-            kind=TransactionKind.VOID, number__gt=self.balance.version
-        )
-        voided = -(voids.aggregate(Sum("amount"))["amount__sum"] or 0)
-        return f"{self.object} is no longer a partner. {voided:,} partner credits were voided."
-
-
-class StatusForm(WalletForm):
-    move: ClassVar[Callable[..., None]]
-    effect: ClassVar[str]
-
-    def changes(self) -> list[str]:
-        return [f"{self.object}: {self.effect}"]
-
-    def apply(self, *, actor: User, at: datetime) -> str:
-        reason = self.cleaned_data["reason"]
-        self.move(wallet=self.object, reason=reason, actor=actor, at=at)
-        self.object.refresh_from_db(fields=["status"])
-        return f"The wallet of {self.object} is {self.object.status}."
-
-
-class PauseForm(StatusForm):
-    title = "Pause"
-    move = staticmethod(adjustments.pause_wallet)
-    effect = "no spends and no new holds. Captures, releases, awards and sales go on."
-
-
-class ResumeForm(StatusForm):
-    title = "Resume"
-    move = staticmethod(adjustments.resume_wallet)
-    effect = "spends and holds are possible again."
-
-
-class ReverseForm(ConfirmationForm):
-    """Reverses one transaction: puts back what it took, or takes back the grant that it gave."""
-
-    title = "Reverse a transaction"
-    amount = AsciiIntegerField(
-        min_value=1,
-        max_value=adjustments.LARGEST_AMOUNT,
-        required=False,
-        label="Part",
-        help_text="Whole credits to put back. Empty: all that is not given back yet.",
-    )
-    partly = forms.BooleanField(
-        required=False,
-        label="Take what is left",
-        help_text="If some of the credits are spent or held already, take back the others.",
-    )
-
-    def __init__(self, data: Any = None, *, objects: Any, **kwargs: Any) -> None:
-        super().__init__(data, objects=objects, **kwargs)
-        del self.fields["amount" if self.object.amount > 0 else "partly"]
-        styled(self)
-
-    @property
-    def phrase(self) -> str:
-        return f"REVERSE {self.object.number}"
-
-    def changes(self) -> list[str]:
-        transaction = self.object
-        what = f"No. {transaction.number} of {transaction.wallet}: {transaction.amount:+,} credits,"
-        what += f" {transaction.get_kind_display().lower()}, {transaction.recorded_at:%Y-%m-%d}."
-        return [what, *effects_of_reversal(transaction, timezone.now())]
-
-    def apply(self, *, actor: User, at: datetime) -> str:
-        posted = adjustments.reverse_transaction(
-            original=self.object,
-            reason=self.cleaned_data["reason"],
-            actor=actor,
-            caller=f"user:{actor.pk}",
-            at=at,
-            idempotency_key=self.idempotency_key,
-            amount=self.cleaned_data.get("amount"),
-            partly=self.cleaned_data.get("partly", False),
-        )
-        return (
-            f"Reversed no. {self.object.number}: {posted.amount or 0:+,} credits"
-            f" as no. {posted.number}."
-        )

@@ -30,8 +30,7 @@ class HoldAdmin(ExplainingAdmin, BooksAdmin):
         "released_credits",
         "used_for",
         "state",
-        "expires",
-        "ended",
+        "ends",
     ]
     list_display_links = ["placed"]
     list_filter = [
@@ -68,13 +67,11 @@ class HoldAdmin(ExplainingAdmin, BooksAdmin):
     def placed(self, hold: Hold) -> str:
         return minute(hold.placed_at)
 
-    @display(description="ends at the latest")
-    def expires(self, hold: Hold) -> str:
-        return minute(hold.expires_at)
-
-    @display(description="ended")
-    def ended(self, hold: Hold) -> str:
-        return minute(hold.ended_at)
+    @display(description="ends (UTC)")
+    def ends(self, hold: Hold) -> SafeString:
+        if hold.ended_at:
+            return two_lines(minute(hold.ended_at), "")
+        return two_lines(minute(hold.expires_at), "at the latest")
 
     @display(description="credits")
     def credits(self, hold: Hold) -> str:

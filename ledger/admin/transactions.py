@@ -8,7 +8,6 @@ from django.utils.safestring import SafeString
 
 from creditsite.adminkit import ChoicesDropdownFilter, RangeDateFilter, actor_of, display
 from ledger.admin.features import price_text
-from ledger.admin.forms import ReverseForm
 from ledger.admin.lists import (
     BooksAdmin,
     CreditTypeFilter,
@@ -18,6 +17,7 @@ from ledger.admin.lists import (
     two_lines,
 )
 from ledger.admin.pages import ExplainingAdmin, PageAction
+from ledger.admin.reversal_form import ReverseForm
 from ledger.figures import by_type, figure, signed
 from ledger.models import CreditTransaction, FeaturePrice, Wallet
 from ledger.queries.reversals import is_reversible

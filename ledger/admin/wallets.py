@@ -17,15 +17,17 @@ from creditsite.adminkit import (
 from ledger.admin.forms import (
     LABELS,
     AddCreditsForm,
-    EndPartnerForm,
-    PauseForm,
     RemoveCreditsForm,
-    ResumeForm,
     SetBalancesForm,
-    StartPartnerForm,
 )
 from ledger.admin.lists import BooksAdmin, LatestFirst, minute, owned_by, two_lines
 from ledger.admin.pages import ExplainingAdmin, PageAction
+from ledger.admin.standing_forms import (
+    EndPartnerForm,
+    PauseForm,
+    ResumeForm,
+    StartPartnerForm,
+)
 from ledger.choices import WalletStatus
 from ledger.figures import figure
 from ledger.models import Wallet

@@ -164,10 +164,8 @@ def moved(act: Mapping[str, Any], posted: Posting, kind: TransactionKind) -> Res
         actor_id=act["actor"].pk,
         occurred_at=act["at"],
     )
-    document = MovementDocument(
-        {"transaction": transaction, "balance": balance_left(posted, wallet)}
-    )
-    return answer(document, posted)
+    movement = {"transaction": transaction, "balance": balance_left(posted, wallet)}
+    return answer(MovementDocument, movement, posted)
 
 
 def change_status(request: Request, change: Callable[..., None]) -> Response:

@@ -73,3 +73,8 @@ class MetadataField(serializers.Field):
         if Decimal(repr(float(value))) != value:
             self.fail("inexact", number=value)
         return float(value)
+
+
+@extend_schema_field({"type": ["object", "null"], "additionalProperties": True})
+class MetadataDocument(serializers.JSONField):
+    """Metadata as it was sent, or null."""

@@ -29,6 +29,7 @@ from creditsite.errors import InvalidRequest, NotFound
 from ledger import errors
 from ledger.api.balances import BalanceDocument, balance_left
 from ledger.api.charges import charge_in
+from ledger.api.fields import MetadataDocument
 from ledger.api.filters import filtered
 from ledger.api.replays import answer
 from ledger.api.spending import SPENDING_REFUSALS, TEXTS, DescribedChargeRequest, MovementDocument
@@ -90,7 +91,7 @@ class HoldDocument(serializers.Serializer):
     description = serializers.CharField(allow_blank=True)
     reference_id = OrNull()
     project = OrNull()
-    metadata = serializers.JSONField(allow_null=True)
+    metadata = MetadataDocument(allow_null=True)
     feature = OrNull()
     actor = serializers.IntegerField(source="actor_id", allow_null=True)
     created_at = serializers.DateTimeField(source="placed_at")
@@ -172,7 +173,7 @@ class HoldListView(ApiView):
             )
         else:
             hold = as_placed(hold_named(hold_id))
-        return answer(HoldDocument(hold), posted, status=201)
+        return answer(HoldDocument, hold, posted, status=201)
 
 
 class HoldView(ApiView):
@@ -219,10 +220,15 @@ class CaptureView(ApiView):
             occurred_at=hold.ended_at,
             **{name: getattr(hold, name) for name in TEXTS},
         )
-        document = CapturedDocument(
-            {"hold": hold, "transaction": transaction, "balance": balance_left(posted, hold.wallet)}
+        return answer(
+            CapturedDocument,
+            {
+                "hold": hold,
+                "transaction": transaction,
+                "balance": balance_left(posted, hold.wallet),
+            },
+            posted,
         )
-        return answer(document, posted)
 
 
 class ReleaseView(ApiView):
@@ -240,8 +246,9 @@ class ReleaseView(ApiView):
         """Give back all that a hold reserved."""
         body = body_of(request, ReleaseRequest)
         hold, posted = end_hold(request, hold_id, body, capture=0)
-        document = ReleasedDocument({"hold": hold, "balance": balance_left(posted, hold.wallet)})
-        return answer(document, posted)
+        return answer(
+            ReleasedDocument, {"hold": hold, "balance": balance_left(posted, hold.wallet)}, posted
+        )
 
 
 def end_hold(

@@ -87,7 +87,8 @@ class DeductView(ApiView):
             occurred_at=at,
             **texts,
         )
-        document = MovementDocument(
-            {"transaction": transaction, "balance": balance_left(posted, wallet)}
+        return answer(
+            MovementDocument,
+            {"transaction": transaction, "balance": balance_left(posted, wallet)},
+            posted,
         )
-        return answer(document, posted)

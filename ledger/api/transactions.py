@@ -20,6 +20,7 @@ from creditsite.apikit.openapi import operation
 from creditsite.apikit.pagination import ListQuery, page_of, page_response
 from creditsite.apikit.views import ApiView
 from creditsite.errors import NotFound
+from ledger.api.fields import MetadataDocument
 from ledger.api.filters import filtered
 from ledger.api.grants import GrantDocument
 from ledger.api.wallets import (
@@ -68,7 +69,7 @@ class TransactionDocument(serializers.Serializer):
     description = serializers.CharField(allow_blank=True)
     reference_id = OrNull()
     project = OrNull()
-    metadata = serializers.JSONField(allow_null=True)
+    metadata = MetadataDocument(allow_null=True)
     feature = OrNull(help_text="Its code; several are joined by +.")
     actor = serializers.IntegerField(
         source="actor_id", allow_null=True, help_text="The id of the user who did it, if any."

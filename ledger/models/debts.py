@@ -1,5 +1,6 @@
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
+from django.db.models.lookups import GreaterThan
 
 from ledger.models.fields import UUID7, credits_field
 
@@ -24,14 +25,14 @@ class Debt(models.Model):
     amount = models.BigIntegerField(help_text="Opened in all, in whole credits.")
     outstanding = credits_field("Not yet repaid, written off or given back.")
     is_open = models.GeneratedField(
-        expression=Q(outstanding__gt=0), output_field=models.BooleanField(), db_persist=True
+        expression=GreaterThan(F("outstanding"), 0), output_field=models.BooleanField(), db_persist=True
     )
 
     class Meta:
         constraints = [
             models.CheckConstraint(
                 condition=Q(amount__gt=0, outstanding__gte=0)
-                & Q(outstanding__lte=models.F("amount")),
+                & Q(outstanding__lte=F("amount")),
                 name="ledger_debt_is_within_its_amount",
             ),
         ]

@@ -1,7 +1,7 @@
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Least
-from django.db.models.lookups import GreaterThanOrEqual
+from django.db.models.lookups import GreaterThan, GreaterThanOrEqual
 
 from ledger.choices import CreditType, GrantSource
 from ledger.models.fields import UUID7, code_field, credits_field
@@ -48,7 +48,7 @@ class Grant(models.Model):
     # A flag that flips once, when the grant is emptied: an index whose predicate named ``remaining``
     # would keep every spend from being a heap-only update.
     is_open = models.GeneratedField(
-        expression=Q(remaining__gt=0), output_field=models.BooleanField(), db_persist=True
+        expression=GreaterThan(F("remaining"), 0), output_field=models.BooleanField(), db_persist=True
     )
 
     class Meta:

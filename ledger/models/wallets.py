@@ -46,6 +46,7 @@ class Wallet(models.Model):
     objects = WalletQuerySet.as_manager()
 
     class Meta:
+        verbose_name_plural = "users & balances"
         permissions = [
             ("adjust_wallet", "Can add, remove and set credits of a wallet"),
             ("pause_wallet", "Can pause and resume a wallet"),
@@ -71,6 +72,9 @@ class Wallet(models.Model):
             ),
         ]
 
+    def __str__(self) -> str:
+        return str(self.owner)
+
     @property
     def owner(self):
         return self.user or self.team
@@ -79,6 +83,3 @@ class Wallet(models.Model):
     def balance(self) -> int:
         """All credits in the books of this wallet, held and not yet swept ones included."""
         return self.award + self.partner + self.purchase
-
-    def __str__(self) -> str:
-        return str(self.owner)

@@ -3,12 +3,26 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from django.db import connection
 from django.db.models import Q
 
 from accounts.models import Team, TeamMembership, User
 from ledger.errors import WalletNotFound
 from ledger.models import Wallet
 from ledger.services import posting
+
+# Every spend over HTTP asks this. Composing it anew by the ORM took half of the request's time.
+OWN = 0
+OWN_AND_POOLS = """
+    SELECT 0, id FROM ledger_wallet WHERE user_id = %(user)s
+    UNION ALL
+    SELECT m.id, coalesce(o.id, t.id)
+    FROM accounts_teammembership m JOIN accounts_team team ON team.id = m.team_id
+    LEFT JOIN ledger_wallet o ON o.user_id = team.owner_id
+    LEFT JOIN ledger_wallet t ON t.team_id = team.id AND team.owner_id IS NULL
+    WHERE m.user_id = %(user)s
+    ORDER BY 1
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +64,13 @@ def payers_of(user: User, team: Team | None = None) -> Payers:
         if not may_spend_from_pool(user, team):
             raise WalletNotFound
         return Payers(f"user:{user.pk} of team:{team.pk}", [pool_of(team).pk])
-    return payers_of_many([user.pk])[user.pk]
+    with connection.cursor() as cursor:
+        cursor.execute(OWN_AND_POOLS, {"user": user.pk})
+        rows = cursor.fetchall()
+    wallet_ids = [wallet_id for _, wallet_id in rows]
+    if not rows or rows[0][0] != OWN or None in wallet_ids:  # A wallet is missing yet.
+        return payers_of_many([user.pk])[user.pk]
+    return Payers(f"user:{user.pk}", wallet_ids)
 
 
 def payers_of_many(user_ids: Iterable[int]) -> dict[int, Payers]:

@@ -1,4 +1,4 @@
-"""What staff do to a wallet by hand. Each act has a reason, is nobody's own wallet, and is recorded."""
+"""What staff do to a wallet by hand: with a reason, on record, and never to their own."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -50,7 +50,8 @@ def add_credits(
     """
     Give ``wallet`` credits of ``credit_type``; purchased ones are entered unfunded.
 
-    :raises InvalidAmount: ``amount`` is not between 1 and the largest balance, or ``expires_at`` has passed.
+    :raises InvalidAmount: ``amount`` is not between 1 and the largest balance, or ``expires_at``
+        has passed.
     :raises OwnWallet: ``actor`` owns or shares the wallet.
     :raises BalanceTooLarge: the balance would be above the largest that staff may reach.
     :raises WalletClosed: the wallet is closed.
@@ -175,8 +176,8 @@ def set_balances(
     asked = {str(credit_type): target for credit_type, target in targets.items()}
     headers = {
         credit_type: _header(
-            TransactionKind.ADJUSTMENT, "set", at, caller, f"{idempotency_key}:{credit_type}", actor, reason,
-            wallet.pk, credit_type.value, asked, version,
+            TransactionKind.ADJUSTMENT, "set", at, caller, f"{idempotency_key}:{credit_type}", actor,
+            reason, wallet.pk, credit_type.value, asked, version,
         )
         for credit_type in CreditType
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The credits that come with a role: once per identity for ever, by whatever path a user is made."""
+"""The credits that come with a role: once per identity for ever, however a user is made."""
 
 from datetime import datetime
 from uuid import UUID

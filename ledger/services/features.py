@@ -11,7 +11,7 @@ from ledger.errors import Conflict, InvalidAmount
 from ledger.models import Feature, FeaturePrice
 from ledger.services.charges import price_list
 
-# Longer than any process keeps its price list, so that all charge the new price from the same instant.
+# Longer than any process keeps its price list: all charge the new price from the same instant.
 SHORTEST_NOTICE = timedelta(minutes=1)
 
 
@@ -53,7 +53,7 @@ def change_feature(
     *, feature: Feature, actor: User, at: datetime, reason: str, **changes: object
 ) -> Feature:
     """
-    Change the name, unit, ``requires_purchased`` or ``is_active`` of a feature, for charges to come.
+    Change name, unit, ``requires_purchased`` or ``is_active`` of a feature, for charges to come.
 
     :raises ValidationError: a value is not allowed.
     """

@@ -48,7 +48,7 @@ class UsageResult:
 
 def record_usage(*, events: Sequence[UsageEvent], caller: str, at: datetime) -> list[UsageResult]:
     """
-    Charge each event to whoever pays for its user, priced at its ``occurred_at`` and booked at ``at``.
+    Charge each event to whoever pays for its user, priced at its ``occurred_at``, booked at ``at``.
 
     Users with one wallet to pay from are charged in one database call, the others one by one.
     Results are in the order of ``events``; nothing is raised for an event that is refused.

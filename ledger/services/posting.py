@@ -16,7 +16,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections
-from django.db.backends.utils import CursorWrapper
+from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 from psycopg import Cursor
 from psycopg.types.datetime import TimestamptzLoader
 
@@ -427,26 +427,26 @@ _kept = threading.local()
 
 
 def _cursor() -> CursorWrapper:
-    # A new cursor learns the types that it meets anew, and Django's composes each statement in Python.
-    # One that is kept with its connection, sends parameters beside the statement and reads instants
-    # by psycopg's own loader takes a third less of Python for a spend.
+    # A new cursor learns the types that it meets anew, and Django's composes each statement in
+    # Python. One that is kept with its connection, sends parameters beside the statement and reads
+    # instants by psycopg's own loader takes a third less of Python for a spend.
     database = connections[DEFAULT_DB_ALIAS]
     database.ensure_connection()
     cursor: Cursor | None = getattr(_kept, "cursor", None)
     if cursor is None or cursor.connection is not database.connection:
         cursor = _kept.cursor = Cursor(database.connection)
         cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
-    wrap = database.make_debug_cursor if database.queries_logged else database.make_cursor
-    return wrap(cursor)
+    wrapper = CursorDebugWrapper if database.queries_logged else CursorWrapper
+    return wrapper(cursor, database)
 
 
-def _call(sql: str, parameters: tuple[object, ...]) -> tuple[Any, ...]:
+def _call(sql: str, parameters: tuple[Any, ...]) -> tuple[Any, ...]:
     cursor = _cursor()
     cursor.execute(sql, parameters)
     return cursor.fetchone()
 
 
-def _call_many(sql: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
+def _call_many(sql: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     # Two calls that race with one key: the loser's insert violates the unique key, all it wrote is
     # rolled back, and asked again it finds what the winner wrote. Inside an outer transaction there
     # is nothing to retry in, so the violation is the caller's.

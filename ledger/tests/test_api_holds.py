@@ -73,9 +73,9 @@ class TestPlaceHold:
         assert as_user(user).get(f"{PATH}/{hold.pk}").json() == response.json()
         assert figures_of(user)[:4] == (30, 0, 0, 10)
 
-    def test_takes_four_statements(self, user, django_assert_num_queries):
+    def test_takes_three_statements(self, user, django_assert_num_queries):
         caller = as_user(user)
-        with django_assert_num_queries(4):
+        with django_assert_num_queries(3):
             caller.post(PATH, TEN)
 
     def test_prices_features(self, user):

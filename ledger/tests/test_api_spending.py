@@ -101,9 +101,9 @@ class TestDeduct:
         read.pop("grants")
         assert read == spent
 
-    def test_takes_four_statements(self, user, django_assert_num_queries):
+    def test_takes_three_statements(self, user, django_assert_num_queries):
         caller = as_user(user)
-        with django_assert_num_queries(4):  # the caller, the wallet, seats, the engine
+        with django_assert_num_queries(3):  # the caller, who pays, the engine
             caller.post(PATH, FIVE)
 
     def test_charges_a_feature_at_its_price(self, user):

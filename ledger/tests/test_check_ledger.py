@@ -3,7 +3,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 
 from creditsite.testing import check_deferred, command_running
 from ledger.invariants import CHECKS, findings, violations
@@ -13,10 +13,8 @@ from ledger.services.charges import charge_for
 from ledger.tests import books
 from ledger.tests.factories import (
     AT,
-    CALLER,
     DAY,
     catalogue,
-    open_hold,
     place_hold,
     quantities,
     spend,
@@ -47,14 +45,15 @@ BREAKS = {
     ],
     "A wallet is recounted no later than a grant stops being spendable": [
         "UPDATE ledger_wallet SET recount_at = NULL WHERE id = %(w)s",
-        "UPDATE ledger_wallet SET recount_at = recount_at + interval '1 microsecond' WHERE id = %(w)s",
+        "UPDATE ledger_wallet SET recount_at = recount_at + interval '1 microsecond'"
+        " WHERE id = %(w)s",
         "UPDATE ledger_grant SET is_frozen = true WHERE wallet_id = %(w)s AND remaining > held",
     ],
     "A transaction continues the balance and the clock of the one before": [
         "UPDATE ledger_credittransaction SET balance_after = balance_after + 1"
         " WHERE wallet_id = %(w)s AND number = 3",
         "UPDATE ledger_credittransaction SET recorded_at = recorded_at - interval '1 second'"
-        " WHERE wallet_id = %(w)s AND number = 3",
+        " WHERE wallet_id = %(w)s AND number = 2",
     ],
     "A transaction's figures are the sums of its entries": [
         "UPDATE ledger_credittransaction SET award = award + 1, amount = amount + 1"
@@ -64,24 +63,29 @@ BREAKS = {
         "DELETE FROM ledger_entry WHERE wallet_id = %(w)s AND credit_type = 'partner'",
     ],
     "A transaction's debt is the sum of its debt entries": [
-        "UPDATE ledger_credittransaction SET debt = debt + 1 WHERE wallet_id = %(w)s AND number = 1",
+        "UPDATE ledger_credittransaction SET debt = debt + 1"
+        " WHERE wallet_id = %(w)s AND number = 1",
         "DELETE FROM ledger_debtentry WHERE wallet_id = %(w)s",
     ],
     "A transaction is of a known kind, and its sign fits": [
         "UPDATE ledger_credittransaction SET kind = 'gift' WHERE wallet_id = %(w)s AND number = 1",
         "UPDATE ledger_credittransaction SET kind = 'usage' WHERE wallet_id = %(w)s AND number = 1",
-        "UPDATE ledger_credittransaction SET kind = 'award' WHERE wallet_id = %(w)s AND kind = 'usage'",
+        "UPDATE ledger_credittransaction SET kind = 'award'"
+        " WHERE wallet_id = %(w)s AND kind = 'usage'",
     ],
     "A transaction's text is what its digest was made of": [
-        f"UPDATE ledger_credittransaction SET {change} WHERE wallet_id = %(w)s AND {of}"
-        for of, change in [
-            ("description = 'A letter'", "description = 'A lettre'"),
-            ("description = 'A letter'", "metadata = '{}'"),
-            ("description = 'A letter'", "text_digest = NULL"),
-            ("description = 'A letter'", "text_salt = NULL"),
-            ("text_salt IS NULL", "reference_id = 'r-1'"),
-            ("text_salt IS NULL", "metadata = '{}'"),
-        ]
+        "UPDATE ledger_credittransaction SET description = 'A lettre'"
+        " WHERE wallet_id = %(w)s AND description = 'A letter'",
+        "UPDATE ledger_credittransaction SET metadata = '{}'"
+        " WHERE wallet_id = %(w)s AND description = 'A letter'",
+        "UPDATE ledger_credittransaction SET text_digest = NULL"
+        " WHERE wallet_id = %(w)s AND description = 'A letter'",
+        "UPDATE ledger_credittransaction SET text_salt = NULL"
+        " WHERE wallet_id = %(w)s AND description = 'A letter'",
+        "UPDATE ledger_credittransaction SET reference_id = 'r-1'"
+        " WHERE wallet_id = %(w)s AND text_salt IS NULL",
+        "UPDATE ledger_credittransaction SET metadata = '{}'"
+        " WHERE wallet_id = %(w)s AND text_salt IS NULL",
     ],
     "A charge is its quantities at the prices it names, rounded up once": [
         "UPDATE ledger_featureprice SET unit_price = 2 WHERE unit_price = 1",
@@ -109,7 +113,8 @@ BREAKS = {
         " AND kind = 'expiry'",
     ],
     "What a grant carried over is in the grants that carry it on": [
-        "UPDATE ledger_grant SET amount = amount + 1 WHERE wallet_id = %(w)s AND source = 'carry_over'",
+        "UPDATE ledger_grant SET amount = amount + 1"
+        " WHERE wallet_id = %(w)s AND source = 'carry_over'",
         "UPDATE ledger_grant SET carried_minor = carried_minor + 1 WHERE wallet_id = %(w)s"
         " AND carried > 0",
         "UPDATE ledger_grant SET carried_from_id = NULL WHERE wallet_id = %(w)s",
@@ -122,7 +127,8 @@ BREAKS = {
         "DELETE FROM ledger_holdallocation WHERE wallet_id = %(w)s AND pinned > 0",
     ],
     "A hold pins its amount while open, and nothing after": [
-        "UPDATE ledger_holdallocation SET pinned = pinned - 1 WHERE wallet_id = %(w)s AND pinned > 0",
+        "UPDATE ledger_holdallocation SET pinned = pinned - 1"
+        " WHERE wallet_id = %(w)s AND pinned > 0",
         "UPDATE ledger_holdallocation SET pinned = 1 WHERE wallet_id = %(w)s AND pinned = 0",
         "UPDATE ledger_holdallocation SET amount = amount + 1 WHERE wallet_id = %(w)s",
         "DELETE FROM ledger_holdallocation WHERE wallet_id = %(w)s",
@@ -148,26 +154,149 @@ BREAKS = {
 }
 
 
-def eventful_books() -> Wallet:
-    """A wallet with something of everything in its books, and its neighbour of the same kind."""
-    catalogue()
-    eventful_wallet()
-    return eventful_wallet()
+TABLES = [
+    "wallet",
+    "grant",
+    "credittransaction",
+    "entry",
+    "restoration",
+    "debt",
+    "debtentry",
+    "hold",
+    "holdallocation",
+    "featureprice",
+]
 
 
 def eventful_wallet() -> Wallet:
+    """A wallet with something of everything in its books."""
     late = AT + 2 * DAY
-    wallet = wallet_with_credits(award=100, partner=30, expires_at=AT + DAY)
+    wallet = wallet_with_credits(award=100, expires_at=AT + DAY)
     letter = charge_for(quantities(llm_input=2_000, llm_output=350), at=AT)
     spent = spend(wallet, letter, description="A letter", metadata={"pages": 2})
-    spend(wallet, 6)
-    # Expired, booked, and put back into what carries it on.
+    # What is left expires; what was spent is put back, and carried over for that.
     posting.expire(at=late, limit=10)
     books.reverse(spent, at=late)
-    # Bought and charged back: a debt.
+    # Bought, used and charged back: a debt.
     bought = books.buy(wallet.pk, 100, 1_000, late)
     spend(wallet, charge_for(quantities(report=2), at=late), at=late)
-    books.claw_back(books.grant_of(bought), 50, 500, late)
-    # Bought, used, and put back partly.
-    books.give(wallet.pk, 300, "award", "award", late, expires_at=late + DAY) if False else None
+    books.claw_back(books.grant_of(bought), 60, 600, late)
+    # A hold that was captured in part, and an open one.
+    books.award(wallet.pk, 50, late, expires_at=late + DAY)
+    books.partner(wallet.pk, 30, late)
+    report = place_hold(wallet, charge_for(quantities(report=1), at=late), at=late)
+    books.settle(report.hold_id, 25, late)
+    place_hold(wallet, 10, at=late)
     return wallet
+
+
+def damage(statement: str, wallet: Wallet) -> None:
+    """Do what only somebody with the rights of the database's owner can do to the books."""
+    check_deferred()
+    with connection.cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(f"ALTER TABLE ledger_{table} DISABLE TRIGGER USER")
+        cursor.execute(statement, {"w": wallet.pk})
+        assert cursor.rowcount > 0, "the statement damages nothing"
+
+
+def found_by(check: str, *wallets: Wallet) -> list[str]:
+    """Return what ``check`` finds, in these wallets or in all."""
+    ids = [wallet.pk for wallet in wallets] or None
+    return next(finding.violations for finding in findings(ids) if finding.check == check)
+
+
+@pytest.fixture
+def wallets():
+    """Two wallets with something of everything in their books."""
+    catalogue()
+    return eventful_wallet(), eventful_wallet()
+
+
+@pytest.mark.django_db
+class TestFindings:
+    def test_are_none_while_the_books_are_sound(self, wallets):
+        assert [finding.violations for finding in findings()] == [[]] * len(CHECKS)
+        assert Wallet.objects.get(pk=wallets[0].pk).debt == 36
+        assert Wallet.objects.get(pk=wallets[0].pk).held == 10
+
+    @pytest.mark.parametrize("check", CHECKS)
+    def test_tell_when_a_rule_is_broken(self, wallets, check):
+        broken, sound = wallets
+        for statement in BREAKS[check]:
+            with transaction.atomic():
+                damage(statement, broken)
+                told = found_by(check)
+                mine = [line for line in told if line.startswith(f"wallet {broken.pk}: ")]
+                assert mine, statement
+                assert sorted(found_by(check, broken)) == sorted(mine)
+                if "featureprice" not in statement:  # Prices are everybody's.
+                    assert told == mine
+                    assert found_by(check, sound) == []
+                assert f"{check}: {mine[0]}" in violations()
+                transaction.set_rollback(True)
+
+    def test_are_provoked_for_each_check(self):
+        assert BREAKS.keys() == CHECKS.keys()
+
+
+@pytest.mark.django_db
+class TestCheckLedger:
+    BREAK = "UPDATE ledger_wallet SET debt = debt + 1 WHERE id = %(w)s"
+
+    def run(self, *arguments):
+        out = StringIO()
+        try:
+            call_command("check_ledger", *arguments, stdout=out)
+        except CommandError as error:
+            return out.getvalue(), str(error), error.returncode
+        return out.getvalue(), "", 0
+
+    def test_tells_what_holds_and_how_much_it_looked_at(self, wallets):
+        out, error, status = self.run()
+        lines = out.splitlines()
+        assert [line[:5] for line in lines[:-1]] == ["holds"] * len(CHECKS)
+        assert [line.endswith(check) for line, check in zip(lines, CHECKS, strict=False)] == [
+            True
+        ] * len(CHECKS)
+        assert lines[-1].startswith("20 checks over 4 wallets, 10 grants and 20 transactions in ")
+        assert lines[-1].endswith(" s: 0 broken")
+        assert (error, status) == ("", 0)
+
+    @pytest.mark.breaks_the_books
+    def test_tells_what_is_broken_and_exits_with_1(self, wallets):
+        damage(self.BREAK, wallets[0])
+        out, error, status = self.run()
+        assert "broken" in out
+        assert f"          wallet {wallets[0].pk}: 37, debts say 36\n" in out
+        assert (error, status) == ("The books are broken in 1 places.", 1)
+
+    @pytest.mark.breaks_the_books
+    def test_looks_at_the_wallets_that_are_named(self, wallets):
+        broken, sound = wallets
+        damage(self.BREAK, broken)
+        assert self.run(f"--wallet={sound.pk}")[2] == 0
+        assert self.run(f"--wallet={broken.pk}")[2] == 1
+        assert self.run(f"--wallet={sound.pk}", f"--wallet={broken.pk}")[2] == 1
+
+    @pytest.mark.breaks_the_books
+    def test_prints_one_json_document_when_asked(self, wallets):
+        sound = json.loads(self.run("--json")[0])
+        assert (sound["sound"], sound["wallets"], sound["grants"]) == (True, 4, 10)
+        assert sound["transactions"] == CreditTransaction.objects.count()
+        assert [check["check"] for check in sound["checks"]] == list(CHECKS)
+        damage(self.BREAK, wallets[0])
+        out, _, status = self.run("--json")
+        broken = json.loads(out)
+        assert (broken["sound"], status) == (False, 1)
+        assert [check["check"] for check in broken["checks"] if check["violations"]] == [
+            "A wallet's debt is the sum of its debts"
+        ]
+
+    @pytest.mark.breaks_the_books
+    def test_ends_its_process_with_1(self, ledger_db):
+        wallet = wallet_with_credits(award=10)
+        damage("UPDATE ledger_wallet SET version = 7 WHERE id = %(w)s", wallet)
+        with command_running("check_ledger") as command:
+            assert command.wait() == 1
+            assert f"wallet {wallet.pk}: version 7, 1 transactions up to no. 1" in command.output

@@ -356,7 +356,7 @@ TRACE_FILE = os.environ.get("USAGE_TRACE")
 @pytest.mark.skipif(not TRACE_FILE, reason="needs the real trace, its path in USAGE_TRACE")
 @pytest.mark.django_db
 class TestImportOfTheRealTrace:
-    def test_takes_exactly_the_credits_it_is_worth_however_often_it_is_run(self):
+    def test_takes_exactly_the_credits_it_is_worth_however_often_it_is_run(self, ledger_db):
         catalogue()
         user, wallet = customer(award=30_000)
         for charged, repeated in ((8_819, 0), (0, 8_819)):

@@ -47,8 +47,8 @@ class Command(BaseCommand):
         if job.status != JobStatus.DONE:
             progress = progress_of(job)
             raise CommandError(
-                f"Job {job.pk} is {job.status}: {progress.done} of {progress.total} chunks are done."
-                " Run the command again to go on."
+                f"Job {job.pk} is {job.status}: {progress.done} of {progress.total} chunks"
+                " are done. Run the command again to go on."
             )
         self._print(job.result, "granted")
 

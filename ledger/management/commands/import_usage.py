@@ -16,8 +16,8 @@ ERRORS_SHOWN = 20
 
 class Command(BaseCommand):
     help = (
-        "Charge a CSV file of usage to a user, each row once for ever at the prices in force when it "
-        "happened. Safe to kill and run again; a row that the credits do not cover stops it."
+        "Charge a CSV file of usage to a user, each row once for ever at the prices in force when "
+        "it happened. Safe to kill and run again; a row that the credits do not cover stops it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -72,11 +72,13 @@ class Command(BaseCommand):
 
     def _print(self, summary: Summary) -> None:
         self.stdout.write(
-            f"{summary.rows:,} rows: {summary.charged:,} charged now, {summary.repeated:,} charged before,"
-            f" {summary.free:,} free; {summary.credits:,} credits in all"
+            f"{summary.rows:,} rows: {summary.charged:,} charged now,"
+            f" {summary.repeated:,} charged before, {summary.free:,} free;"
+            f" {summary.credits:,} credits in all"
         )
         if summary.stopped:
             raise CommandError(
-                f"Stopped at line {summary.stopped_line}: {summary.stopped} {summary.left:,} rows are not charged."
+                f"Stopped at line {summary.stopped_line}: {summary.stopped}"
+                f" {summary.left:,} rows are not charged."
                 " Add credits and run the command again to go on."
             )

@@ -1,0 +1,182 @@
+"""What can happen in the demo, each by the service that production calls."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from accounts.models import Team, User
+from accounts.services.users import change_partner
+from ledger import keys
+from ledger.choices import CreditType, GrantSource, TransactionKind
+from ledger.models import CreditTransaction, Wallet
+from ledger.queries.wallets import payers_of, wallet_of
+from ledger.services import adjustments, holds, posting, spending
+from ledger.services.charges import charge_for
+from ledger.services.posting import Header, Posting
+
+
+class Story:
+    """Who is who, and what was marked to be spoken of again."""
+
+    def __init__(self, people: dict[str, User]) -> None:
+        self.people, self.finance = people, people["finance"]
+        self.marked: dict[str, Posting] = {}
+
+    def spend(
+        self,
+        who: str,
+        at: datetime,
+        quantities: dict[str, int],
+        team: str = "",
+        reference_id: str = "",
+        mark: str = "",
+    ) -> None:
+        user = self.people[who]
+        pool = Team.objects.get(name=team) if team else None
+        self.marked[mark] = spending.spend_credits(
+            payers=payers_of(user, pool),
+            charge=charge_for(_decimals(quantities), at=at),
+            caller=f"user:{user.pk}",
+            at=at,
+            actor_id=user.pk,
+            reference_id=reference_id,
+        )
+
+    def hold(self, who: str, at: datetime, quantities: dict[str, int], mark: str) -> None:
+        user = self.people[who]
+        self.marked[mark] = holds.place_hold(
+            payers=payers_of(user),
+            charge=charge_for(_decimals(quantities), at=at),
+            caller=f"user:{user.pk}",
+            at=at,
+            actor_id=user.pk,
+            expires_in=timedelta(days=20),
+            reference_id=f"job-{mark}",
+        )
+
+    def capture(self, who: str, at: datetime, mark: str, amount: int | None = None) -> None:
+        user, hold = self.people[who], self._hold(mark)
+        holds.capture_hold(
+            hold_id=hold, amount=amount, caller=f"user:{user.pk}", at=at, actor_id=user.pk
+        )
+
+    def release(self, who: str, at: datetime, mark: str) -> None:
+        user, hold = self.people[who], self._hold(mark)
+        holds.release_hold(hold_id=hold, caller=f"user:{user.pk}", at=at, actor_id=user.pk)
+
+    def buy(self, who: str, at: datetime, amount: int, paid_minor: int, mark: str = "") -> None:
+        """Post what a paid package will post: purchased credits with the money paid for them."""
+        self.marked[mark] = posting.post_grant(
+            wallet=self._wallet(who).pk,
+            amount=amount,
+            credit_type=CreditType.PURCHASE,
+            source=GrantSource.PACKAGE,
+            paid_minor=paid_minor,
+            currency="usd",
+            header=_system(TransactionKind.PURCHASE, at, f"Package of {amount:,} credits"),
+        )
+
+    def claw_back(self, who: str, at: datetime, mark: str, target: int, returned: int) -> None:
+        posting.claw_back(
+            grant=self._grant(mark),
+            target=target,
+            returned_minor=returned,
+            header=_system(TransactionKind.CLAWBACK, at, "Payment taken back by the card issuer"),
+        )
+
+    def freeze(self, who: str, at: datetime, mark: str) -> None:
+        posting.freeze(grants=[self._grant(mark)], frozen=True, at=at)
+
+    def expire(self, who: str, at: datetime) -> None:
+        """Book what expired, as the sweep does, in this wallet alone."""
+        wallet = self._wallet(who)
+        for grant in wallet.grants.filter(is_open=True, expires_at__lte=at):
+            posting.draw(
+                payers=[wallet.pk],
+                amount=grant.remaining,
+                grant=grant.pk,
+                any_status=True,
+                header=_system(TransactionKind.EXPIRY, at, ""),
+            )
+
+    def add(
+        self,
+        who: str,
+        at: datetime,
+        amount: int,
+        reason: str,
+        type: CreditType = CreditType.AWARD,
+        days: int | None = None,
+    ) -> None:
+        adjustments.add_credits(
+            wallet=self._wallet(who),
+            amount=amount,
+            credit_type=type,
+            expires_at=at + timedelta(days=days) if days else None,
+            reason=reason,
+            actor=self.finance,
+            caller=f"user:{self.finance.pk}",
+            at=at,
+        )
+
+    def set(self, who: str, at: datetime, reason: str, type: CreditType, to: int) -> None:
+        wallet = self._wallet(who)
+        adjustments.set_balances(
+            wallet=wallet,
+            targets={type: to},
+            version=wallet.version,
+            reason=reason,
+            actor=self.finance,
+            caller=f"user:{self.finance.pk}",
+            at=at,
+            idempotency_key=f"demo:{who}:{at.isoformat()}",
+        )
+
+    def reverse(self, who: str, at: datetime, mark: str, reason: str) -> None:
+        adjustments.reverse_transaction(
+            original=CreditTransaction.objects.get(pk=self._transaction(mark)),
+            reason=reason,
+            actor=self.finance,
+            caller=f"user:{self.finance.pk}",
+            at=at,
+        )
+
+    def partner(self, who: str, at: datetime, reason: str) -> None:
+        user = self.people[who]
+        change_partner(user=user, is_partner=True, actor=self.finance, reason=reason, at=at)
+
+    def pause(self, who: str, at: datetime, reason: str) -> None:
+        adjustments.pause_wallet(wallet=self._wallet(who), reason=reason, actor=self.finance, at=at)
+
+    def _wallet(self, who: str) -> Wallet:
+        return wallet_of(self.people.get(who) or Team.objects.get(name=who))
+
+    def _grant(self, mark: str) -> UUID:
+        return CreditTransaction.objects.get(pk=self._transaction(mark)).entries.get().grant_id
+
+    def _transaction(self, mark: str) -> UUID:
+        transaction = self.marked[mark].transaction_id
+        if transaction is None:
+            raise LookupError(f"{mark} is not a transaction.")
+        return transaction
+
+    def _hold(self, mark: str) -> UUID:
+        hold = self.marked[mark].hold_id
+        if hold is None:
+            raise LookupError(f"{mark} is not a hold.")
+        return hold
+
+
+def _decimals(quantities: dict[str, int]) -> dict[str, Decimal]:
+    return {code: Decimal(quantity) for code, quantity in quantities.items()}
+
+
+def _system(kind: TransactionKind, at: datetime, description: str) -> Header:
+    return Header(
+        kind=kind,
+        at=at,
+        caller="system",
+        key=keys.fresh("system"),
+        fingerprint=keys.fingerprint("demo", kind, description),
+        description=description,
+    )
