@@ -237,7 +237,7 @@ SIMPLE_JWT = {
 
 SPECTACULAR_SETTINGS = {
     "TITLE": "Credits API",
-    "DESCRIPTION": "Credits: granted, bought, held, spent and explained. Conventions are in docs/api.md.",
+    "DESCRIPTION": "Credits: granted, bought, held, spent and explained. See docs/api.md.",
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.1",
     "ENFORCE_NON_BLANK_FIELDS": True,

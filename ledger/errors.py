@@ -113,6 +113,13 @@ class NothingToRestore(Conflict):
         super().__init__("Nothing can be put back: the credits it took were voided or written off.")
 
 
+class NothingToTake(Conflict):
+    code = "nothing_to_take"
+
+    def __init__(self) -> None:
+        super().__init__("There is nothing to take.")
+
+
 class PartlySpent(Conflict):
     code = "partly_spent"
 

@@ -47,8 +47,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Do not run what this machine has not got the means for; the summary names each of them."""
+    """
+    Do not run what this machine has not got the means for; the summary names each of them.
+
+    A test with a database of its own is marked as one with a database, so that the test database
+    which it is a clone of is made.
+    """
     for item in items:
+        if "ledger_db" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.django_db)
         for marker, reason in missing().items():
             if marker in item.keywords:
                 item.add_marker(pytest.mark.skip(reason=reason))

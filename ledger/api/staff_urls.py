@@ -3,7 +3,8 @@
 from django.urls import path
 
 from ledger.api.adjustments import AddView, PauseView, RemoveView, ResumeView
-from ledger.api.summaries import SystemSummaryView, UserSummaryView
+from ledger.api.summaries import UserSummaryView
+from ledger.api.system import SystemSummaryView
 from ledger.api.transactions import UserTransactionListView
 from ledger.api.users import UserStatusView
 

@@ -5,7 +5,8 @@ from django.urls import path
 from ledger.api.charges import CheckView
 from ledger.api.features import FeatureListView
 from ledger.api.grants import GrantListView
-from ledger.api.holds import CaptureView, HoldListView, HoldView, ReleaseView
+from ledger.api.holds import HoldListView, HoldView
+from ledger.api.settlements import CaptureView, ReleaseView
 from ledger.api.spending import DeductView
 from ledger.api.summaries import SummaryView
 from ledger.api.transactions import HistoryView, TransactionListView, TransactionView

@@ -25,14 +25,15 @@ class Debt(models.Model):
     amount = models.BigIntegerField(help_text="Opened in all, in whole credits.")
     outstanding = credits_field("Not yet repaid, written off or given back.")
     is_open = models.GeneratedField(
-        expression=GreaterThan(F("outstanding"), 0), output_field=models.BooleanField(), db_persist=True
+        expression=GreaterThan(F("outstanding"), 0),
+        output_field=models.BooleanField(),
+        db_persist=True,
     )
 
     class Meta:
         constraints = [
             models.CheckConstraint(
-                condition=Q(amount__gt=0, outstanding__gte=0)
-                & Q(outstanding__lte=F("amount")),
+                condition=Q(amount__gt=0, outstanding__gte=0) & Q(outstanding__lte=F("amount")),
                 name="ledger_debt_is_within_its_amount",
             ),
         ]
@@ -45,7 +46,7 @@ class Debt(models.Model):
 
 
 class DebtEntry(models.Model):
-    """A line of a transaction: how much it added to a debt or took off it, at times in two steps."""
+    """A line of a transaction: what it added to a debt or took off it, at times in two steps."""
 
     transaction = models.ForeignKey(
         "ledger.CreditTransaction", models.PROTECT, related_name="debt_entries"

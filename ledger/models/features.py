@@ -20,7 +20,7 @@ class Feature(models.Model):
             models.CheckConstraint(
                 condition=Q(code__regex=r"^[a-z0-9]+([._-][a-z0-9]+)*$"),
                 name="ledger_feature_code_is_plain",
-                violation_error_message="Lower-case letters and digits, parted by dots, dashes or underscores.",
+                violation_error_message="Lower-case letters and digits, parted by . _ or -.",
             ),
         ]
 
@@ -64,4 +64,5 @@ class FeaturePrice(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.feature} {self.unit_price.normalize():f} per {self.per:,} from {self.valid_from:%Y-%m-%d}"
+        price = f"{self.unit_price.normalize():f} per {self.per:,}"
+        return f"{self.feature} {price} from {self.valid_from:%Y-%m-%d}"

@@ -16,5 +16,5 @@ def credits_field(help_text: str = "", **options) -> models.BigIntegerField:
 
 
 def code_field(max_length: int = 20, **options) -> models.CharField:
-    """Return a column of a stored choice: compared byte by byte, so that order is the same anywhere."""
+    """Return a column of a stored choice: compared byte by byte, the same everywhere."""
     return models.CharField(max_length=max_length, db_collation="C", **options)

@@ -45,10 +45,12 @@ class Grant(models.Model):
     carried_from = models.ForeignKey(
         "self", models.PROTECT, null=True, related_name="carried_to", db_index=False
     )
-    # A flag that flips once, when the grant is emptied: an index whose predicate named ``remaining``
-    # would keep every spend from being a heap-only update.
+    # A flag that flips once, when the grant is emptied: an index whose predicate named
+    # ``remaining`` would keep every spend from being a heap-only update.
     is_open = models.GeneratedField(
-        expression=GreaterThan(F("remaining"), 0), output_field=models.BooleanField(), db_persist=True
+        expression=GreaterThan(F("remaining"), 0),
+        output_field=models.BooleanField(),
+        db_persist=True,
     )
 
     class Meta:

@@ -53,8 +53,8 @@ class Wallet(models.Model):
             ("switch_partner", "Can switch a user's partner status"),
             ("run_backfill", "Can give role allotments to users without credits"),
         ]
-        # A CHECK is compiled anew by every statement, some 3 µs each: the books' hot tables have one
-        # for what moves, and triggers in ``ledger/sql/guards.sql`` for what hardly ever does.
+        # A CHECK is compiled anew by every statement, some 3 µs each: the hot tables have one for
+        # what moves, and triggers in ``ledger/sql/guards.sql`` for what hardly ever does.
         constraints = [
             models.CheckConstraint(
                 condition=GreaterThanOrEqual(

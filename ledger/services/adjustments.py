@@ -176,8 +176,8 @@ def set_balances(
     asked = {str(credit_type): target for credit_type, target in targets.items()}
     headers = {
         credit_type: _header(
-            TransactionKind.ADJUSTMENT, "set", at, caller, f"{idempotency_key}:{credit_type}", actor,
-            reason, wallet.pk, credit_type.value, asked, version,
+            TransactionKind.ADJUSTMENT, "set", at, caller, f"{idempotency_key}:{credit_type}",
+            actor, reason, wallet.pk, credit_type.value, asked, version,
         )
         for credit_type in CreditType
     }  # fmt: skip

@@ -106,19 +106,20 @@ def preview_backfill(*, role: str | None = None) -> Summary:
 
 @transaction.atomic
 def create_backfill(
-    *, role: str | None, actor: User | None, at: datetime, chunk: int = CHUNK
+    *, role: str | None, actor: User | None, at: datetime, chunk: int = CHUNK, lower: int = 0
 ) -> Job:
     """
     Make the job that gives every active user (of ``role``) without a grant their allotment.
 
-    ``accounts.services.jobs.run_job`` works it, here or in any number of workers.
+    ``accounts.services.jobs.run_job`` works it, here or in any number of workers. ``lower`` leaves
+    out users with ids below it.
 
     :raises Role.DoesNotExist: there is no role of that code.
     """
     if role is not None:
         Role.objects.get(code=role)
     ids = User.objects.filter(role__isnull=False).aggregate(first=Min("pk"), last=Max("pk"))
-    first, last = ids["first"] or 0, ids["last"] or -1
+    first, last = max(ids["first"] or 0, lower), ids["last"] or -1
     job = jobs.create_job(
         kind=KIND,
         params={"role": role},

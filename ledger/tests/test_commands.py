@@ -10,7 +10,7 @@ from accounts.models import Job, JobChunk, Role
 from accounts.tests.factories import UserFactory
 from audit.models import AuditEvent
 from creditsite.progress import ProgressBar
-from ledger.models import CreditTransaction
+from ledger.models import CreditTransaction, Grant
 from ledger.services import backfill
 from ledger.tests.factories import (
     AT,
@@ -126,6 +126,14 @@ class TestBackfillCredits:
         assert Job.objects.count() == 2
         assert Job.objects.get(pk=killed.pk).status == JobStatus.DONE
         assert Job.objects.get(pk=others.pk).status == JobStatus.PENDING
+
+    def test_gives_to_those_too_who_came_after_the_run_that_was_killed(self):
+        bulk_created(2)
+        backfill.create_backfill(role=None, actor=None, at=AT, chunk=1)
+        bulk_created(3)
+        call("backfill_credits")
+        assert Job.objects.filter(status=JobStatus.DONE).count() == 2
+        assert Grant.objects.count() == 5
 
     def test_says_so_when_somebody_stopped_it(self, monkeypatch):
         bulk_created(2)

@@ -15,7 +15,8 @@ class TestPayersOf:
     def test_is_the_own_wallet_alone_for_who_has_no_seat(self, django_assert_num_queries):
         user = UserFactory()
         with django_assert_num_queries(1):
-            assert payers_of(user).wallet_ids == [wallet_id(user)]
+            payers = payers_of(user)
+        assert payers.wallet_ids == [wallet_id(user)]
 
     def test_is_the_own_wallet_and_then_pools_in_the_order_of_the_seats(
         self, django_assert_num_queries

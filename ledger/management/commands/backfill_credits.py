@@ -3,11 +3,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
+from django.db.models import Max
 from django.utils import timezone
 
 from accounts.choices import JobStatus
-from accounts.models import Job, Role
-from accounts.services.jobs import Progress, progress_of, run_job
+from accounts.models import Job, Role, User
+from accounts.services.jobs import Progress, progress_of, run_job, summed
 from creditsite.progress import ProgressBar
 from ledger.services import backfill
 
@@ -34,9 +35,18 @@ class Command(BaseCommand):
         if options["dry_run"]:
             self._print(backfill.preview_backfill(role=role), "to grant")
             return
-        job = self._unfinished(role) or backfill.create_backfill(
-            role=role, actor=None, at=timezone.now()
-        )
+        result: backfill.Summary = {}
+        lower = 0
+        if (job := self._unfinished(role)) is not None:
+            # It knows the users there were when it was made; those made since come after them.
+            result = self._run(job)
+            lower = job.chunks.aggregate(Max("upper", default=0))["upper__max"]
+        if not result or User.objects.filter(pk__gte=lower).exists():
+            job = backfill.create_backfill(role=role, actor=None, at=timezone.now(), lower=lower)
+            result = summed(result, self._run(job))
+        self._print(result, "granted")
+
+    def _run(self, job: Job) -> backfill.Summary:
         bar = ProgressBar(sys.stderr, "chunks")
 
         def draw(progress: Progress) -> None:
@@ -50,7 +60,7 @@ class Command(BaseCommand):
                 f"Job {job.pk} is {job.status}: {progress.done} of {progress.total} chunks"
                 " are done. Run the command again to go on."
             )
-        self._print(job.result, "granted")
+        return job.result
 
     def _unfinished(self, role: str | None) -> Job | None:
         unfinished = [JobStatus.PENDING, JobStatus.RUNNING]
