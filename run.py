@@ -40,6 +40,8 @@ def main() -> NoReturn:
     with open(ROOT / "var" / "install.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         install("requirements-dev.txt" if command == "test" else "requirements.txt")
+    if command == "test" and not arguments:
+        arguments = ["-n", "auto"]  # All tests, on all cores; for a few that would take longer.
     os.execv(PYTHON, [str(PYTHON), *COMMANDS[command], *arguments])
 
 

@@ -329,7 +329,7 @@ class Books:
         takes = self.share(self.lots(wallet, at, types, grant), amount)
         left = amount - sum(take for _, take in takes)
         if short == "take" and not takes:
-            raise Refused("NothingToRestore")
+            raise Refused("NothingToTake")
         if left and short == "wait":
             lots = wallet.grants if grant is None else [grant]
             lots = [g for g in lots if types is None or g.credit_type in types]

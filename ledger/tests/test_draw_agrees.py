@@ -1,6 +1,7 @@
 """One request and many at once are answered alike: the same rules, written twice for speed."""
 
 from contextlib import suppress
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -36,7 +37,7 @@ OUTCOMES = {
     "WalletClosed": "closed",
     "WalletNotFound": "unknown",
     "IdempotencyKeyReused": "conflict",
-    "NothingToRestore": "nothing",
+    "NothingToTake": "nothing",
 }
 
 
@@ -128,7 +129,7 @@ def use_key(wallet: int, name: str) -> None:
 
 
 def again(old: Header) -> Header:
-    return posting.again(old, fingerprint=keys.fingerprint("old"))
+    return replace(old, fingerprint=keys.fingerprint("old"))
 
 
 def draw_one(request: DrawRequest, shared: Header, **how: Any) -> Posting | CreditsiteError:
@@ -142,7 +143,7 @@ def draw_one(request: DrawRequest, shared: Header, **how: Any) -> Posting | Cred
         return posting.draw(
             payers=[request.wallet_id],
             amount=request.amount,
-            header=posting.again(shared, **own),
+            header=replace(shared, **own),
             **how,
         )
     except CreditsiteError as refusal:
