@@ -61,6 +61,8 @@ INSTALLED_APPS = [
     "audit",
     "accounts",
     "ledger",
+    "billing",
+    "disputes",
     "creditsite.site",
 ]
 

@@ -57,14 +57,21 @@ CREATE FUNCTION ledger_recount(p_wallets bigint[], p_at timestamptz) RETURNS voi
     WHERE w.id = ANY (p_wallets)
 $$;
 
+-- Whether a header comes with text that a seal must cover.
+CREATE FUNCTION ledger_has_text(h ledger_header) RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN h.description <> '' OR h.reference_id <> '' OR h.project <> '' OR h.metadata IS NOT NULL;
+END $$;
+
 -- Write one taking: out of these grants (p_takes above zero), with these changes of open debts, and p_opens of new
--- debt on account of p_opens_for.
+-- debt on account of p_opens_for. p_id, p_salt and p_digest: made before the lock, where that matters.
 CREATE FUNCTION ledger_book(p_wallet bigint, h ledger_header, p_grants uuid[], p_types text[], p_takes bigint[],
                             p_opens bigint DEFAULT 0, p_opens_for uuid DEFAULT NULL,
-                            p_debts uuid[] DEFAULT NULL, p_changes bigint[] DEFAULT NULL)
+                            p_debts uuid[] DEFAULT NULL, p_changes bigint[] DEFAULT NULL,
+                            p_id uuid DEFAULT ledger_uuid7(), p_salt uuid DEFAULT NULL, p_digest bytea DEFAULT NULL)
 RETURNS ledger_posting LANGUAGE plpgsql AS $$
 DECLARE
-    w record; t record; v_debt uuid; v_salt uuid; v_digest bytea; v_owed bigint := p_opens; v_count int := coalesce(cardinality(p_grants), 0);
+    w record; t record; v_debt uuid; v_salt uuid := p_salt; v_digest bytea := p_digest; v_owed bigint := p_opens; v_count int := coalesce(cardinality(p_grants), 0);
     v_award bigint := 0; v_partner bigint := 0; v_purchase bigint := 0;
 BEGIN
     FOR i IN 1 .. v_count LOOP
@@ -88,7 +95,7 @@ BEGIN
     WHERE id = p_wallet
     RETURNING version, status, award, partner, purchase, held, debt, recount_at, changed_at INTO w;
 
-    IF h.description <> '' OR h.reference_id <> '' OR h.project <> '' OR h.metadata IS NOT NULL THEN
+    IF v_salt IS NULL AND ledger_has_text(h) THEN
         v_salt := gen_random_uuid();
         v_digest := ledger_text_digest(v_salt, h.reference_id, h.description, h.project, h.metadata);
     END IF;
@@ -97,7 +104,7 @@ BEGIN
         actor_id, caller, reverses_id, hold_id, feature, price_ids, quantities, occurred_at, recorded_at,
         reference_id, description, project, metadata, text_salt, text_digest)
     VALUES (
-        ledger_uuid7(), p_wallet, w.version, h.kind, -v_award - v_partner - v_purchase, -v_award, -v_partner, -v_purchase,
+        p_id, p_wallet, w.version, h.kind, -v_award - v_partner - v_purchase, -v_award, -v_partner, -v_purchase,
         v_owed, w.award + w.partner + w.purchase, h.key, h.fingerprint, h.actor_id, h.caller, h.reverses_id, h.hold_id,
         h.feature, h.price_ids, h.quantities, coalesce(h.occurred_at, h.at), w.changed_at, h.reference_id, h.description,
         h.project, h.metadata, v_salt, v_digest)

@@ -14,6 +14,7 @@ RETURNS ledger_posting LANGUAGE plpgsql
 SET ledger.writer = 'engine' SET enable_seqscan = off AS $$
 DECLARE
     answer ledger_posting; g record; v_wallet bigint; v_status text; v_take bigint; v_left bigint; v_short bigint := p_amount;
+    v_id uuid; v_salt uuid; v_digest bytea;
     v_ids uuid[]; v_takes bigint[]; v_types text[];
 BEGIN
     IF (p_amount > 0) IS NOT TRUE THEN
@@ -22,6 +23,12 @@ BEGIN
     IF ledger_is_used(h.key, p_alone) THEN
         answer := ledger_used(h, p_alone);
         RETURN CASE WHEN answer.outcome = 'replayed' THEN ledger_show(answer, answer.wallet_id, h.at) ELSE answer END;
+    END IF;
+    -- Before the lock, so that it is held for less: what the transaction is called, and the digest of its text.
+    v_id := ledger_uuid7();
+    IF ledger_has_text(h) THEN
+        v_salt := gen_random_uuid();
+        v_digest := ledger_text_digest(v_salt, h.reference_id, h.description, h.project, h.metadata);
     END IF;
     IF cardinality(p_payers) > 1 THEN
         PERFORM 1 FROM ledger_wallet WHERE id = ANY (p_payers) ORDER BY id FOR NO KEY UPDATE;
@@ -35,7 +42,8 @@ BEGIN
               AND (id = p_grant OR p_grant IS NULL AND NOT is_frozen AND (expires_at IS NULL OR expires_at > h.at))
             ORDER BY priority, expires_at, credit_type, effective_at, id LIMIT 1;
             IF g.free >= p_amount THEN
-                RETURN ledger_book(v_wallet, h, ARRAY[g.id], ARRAY[g.credit_type], ARRAY[p_amount]);
+                RETURN ledger_book(v_wallet, h, ARRAY[g.id], ARRAY[g.credit_type], ARRAY[p_amount],
+                                   p_id => v_id, p_salt => v_salt, p_digest => v_digest);
             END IF;
             v_left := p_amount; v_ids := NULL; v_takes := NULL; v_types := NULL;
             FOR g IN SELECT id, credit_type::text, remaining - held AS free FROM ledger_grant

@@ -1,0 +1,1 @@
+"""Packages, plans, promotions, subscriptions, payments, refunds and Stripe; above the ledger."""
