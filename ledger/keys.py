@@ -23,10 +23,14 @@ def fresh(caller: str) -> uuid.UUID:
 
 def fingerprint(act: str, *parts: object) -> uuid.UUID:
     """Return a digest that tells requests apart: the same key may only repeat the same."""
-    text = json.dumps([act, *parts], sort_keys=True, default=_text, separators=(",", ":"))
+    text = _encoder.encode([act, *parts])
     return uuid.UUID(bytes=hashlib.sha256(text.encode()).digest()[:16])
 
 
 def _text(value: object) -> str:
     """Return ``value`` as text: an instant is the same in whatever time zone it is told."""
     return str(value.astimezone(UTC) if isinstance(value, datetime) else value)
+
+
+# Made once: json.dumps would make one for every spend.
+_encoder = json.JSONEncoder(sort_keys=True, default=_text, separators=(",", ":"))
