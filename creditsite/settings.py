@@ -119,8 +119,8 @@ DATABASES["default"].setdefault("OPTIONS", {})["options"] = " ".join(
 
 # --- Cache and queue ------------------------------------------------------------------------------
 REDIS_URL = env.str("REDIS_URL", default="")
-# Throttles count in the cache, so that it must be one for all processes. Without Redis that is a
-# directory: it serves one machine, and a table would cost each request several commits.
+# With Redis, throttles count in it for all processes; without, each process counts for itself
+# (API_THROTTLE_CACHE), because a directory or a table would cost every request several writes.
 CACHES = {
     "default": (
         {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
