@@ -1,4 +1,4 @@
-"""Stored choices of people and jobs."""
+"""Stored choices of people, jobs and approvals."""
 
 from django.db.models import TextChoices
 
@@ -26,3 +26,19 @@ class JobStatus(TextChoices):
     CANCELLED = "cancelled"
     DONE = "done"
     FAILED = "failed"
+
+
+class EmailStatus(TextChoices):
+    WAITING = "waiting"
+    SENT = "sent"
+    FAILED = "failed", "Given up"
+    KEPT = "kept", "Kept here"
+
+
+class ApprovalStatus(TextChoices):
+    WAITING = "waiting"
+    EXECUTED = "executed"
+    FAILED = "failed"
+    REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"

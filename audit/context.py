@@ -1,11 +1,12 @@
 """Where an act came from: the request that is being answered, if any."""
 
-import ipaddress
 from collections.abc import Callable
 from contextvars import ContextVar
 
 import structlog
 from django.http import HttpRequest, HttpResponse
+
+from creditsite.addresses import client_address
 
 _address: ContextVar[str | None] = ContextVar("audit_address", default=None)
 
@@ -17,19 +18,11 @@ class AddressMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        token = _address.set(valid_address(request.META.get("REMOTE_ADDR", "")))
+        token = _address.set(client_address(request))
         try:
             return self.get_response(request)
         finally:
             _address.reset(token)
-
-
-def valid_address(text: str) -> str | None:
-    """Return ``text`` if it is an IP address; behind a Unix socket the server knows none."""
-    try:
-        return str(ipaddress.ip_address(text.partition("%")[0]))
-    except ValueError:
-        return None
 
 
 def current_request() -> tuple[str, str | None]:

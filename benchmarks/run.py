@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import backfill, cluster, growth, spends
+from benchmarks import backfill, batches, cluster, growth, spends
 from benchmarks.figures import Figure, figures_table
 from benchmarks.server import Server
 from creditsite.running.environment import ROOT
@@ -43,6 +43,7 @@ PARTS: dict[str, Part] = {
         server, wallets=plan.wallets, rounds=plan.rounds, seconds=plan.seconds
     ),
     "backfill": lambda server, plan: backfill.measure(server, users=plan.users),
+    "batches": lambda server, plan: batches.measure(server, wallets=plan.users),
     "growth": lambda server, plan: growth.measure(
         server, sizes=plan.history, rounds=plan.rounds, seconds=plan.seconds
     ),

@@ -37,7 +37,12 @@ def add_users(server: Server, database: str, count: int) -> None:
 
 
 def add_wallets(
-    server: Server, database: str, count: int, *, types: tuple[str, ...] = GRANTS
+    server: Server,
+    database: str,
+    count: int,
+    *,
+    types: tuple[str, ...] = GRANTS,
+    credits: int = CREDITS,
 ) -> None:
     """
     Add ``count`` users with a wallet and a grant of each of ``types``, by the engine itself.
@@ -47,7 +52,7 @@ def add_wallets(
     add_users(server, database, count)
     server.run(database, WALLETS, "ANALYZE")
     for type in types:
-        server.run(database, statement("grants", credits=CREDITS, type=type), "ANALYZE")
+        server.run(database, statement("grants", credits=credits, type=type), "ANALYZE")
     found = server.row(
         database,
         "SELECT min(id), max(id), min(user_id), max(user_id), min(version) FROM ledger_wallet",

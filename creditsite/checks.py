@@ -5,11 +5,18 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 OLDEST_POSTGRESQL = 150_000
 KEYS = ["SECRET_KEY", "IDENTITY_KEY", "JWT_SIGNING_KEY", "API_KEY_HASH_KEY"]
 SHORTEST_KEY = 32
+LONGEST_WAIT_MS = 600_000
+# What must be on for a commit to last, and what a crash does where it is off.
+DURABILITY = {
+    "fsync": "loses credits that were booked, or the whole database",
+    "full_page_writes": "ruins a page that was being written",
+    "synchronous_commit": "takes back what was answered as done",
+}
 
 
 def check_deployment(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
@@ -31,6 +38,55 @@ def check_deployment(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[C
                 id="creditsite.E003",
             )
         )
+    if open_hosts := [host for host in settings.ALLOWED_HOSTS if host[:1] in {"*", "."}]:
+        found.append(
+            Error(
+                f"ALLOWED_HOSTS names no hosts but {', '.join(open_hosts)}: links in e-mails would"
+                " lead to whatever Host a request claims.",
+                id="creditsite.E007",
+            )
+        )
+    limits = settings.DATABASE_TIMEOUTS_MS
+    statement, wait = limits["statement_timeout"], limits["lock_timeout"]
+    idle = limits["idle_in_transaction_session_timeout"]
+    if not (0 < wait <= LONGEST_WAIT_MS and 0 < idle <= LONGEST_WAIT_MS and statement >= 0):
+        found.append(
+            Error(
+                "Waiting for a lock and idling in a transaction must end within ten minutes: set"
+                " DATABASE_LOCK_TIMEOUT_MS and DATABASE_IDLE_TIMEOUT_MS.",
+                id="creditsite.E008",
+            )
+        )
+    elif 0 < statement <= wait:
+        found.append(
+            Error(
+                "DATABASE_LOCK_TIMEOUT_MS is not below DATABASE_STATEMENT_TIMEOUT_MS: who waits"
+                " for a lock would never be told so.",
+                id="creditsite.E009",
+            )
+        )
+    if not (settings.EMAIL_IS_SENT and settings.EMAIL_FROM):
+        found.append(
+            Error(
+                "EMAIL_URL and EMAIL_FROM are not set: e-mails wait and are not sent.",
+                id="creditsite.E010",
+            )
+        )
+    if not settings.ERASURE_LIST_FILE:
+        found.append(
+            Warning(
+                "ERASURE_LIST_FILE is not set: a restored backup brings back who was erased.",
+                id="creditsite.W004",
+            )
+        )
+    if not (settings.AUDIT_SIGNING_KEY_FILE and settings.AUDIT_CHECKPOINT_FILE):
+        found.append(
+            Warning(
+                "AUDIT_SIGNING_KEY_FILE and AUDIT_CHECKPOINT_FILE are not both set: nothing seals"
+                " the audit record.",
+                id="creditsite.W005",
+            )
+        )
     if not settings.REDIS_URL:
         found.append(
             Warning(
@@ -49,15 +105,22 @@ def check_database(databases: Sequence[str] | None = None, **kwargs: Any) -> lis
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT current_setting('server_version_num')::int,"
-                " current_setting('server_encoding'), current_setting('fsync')"
+                " current_setting('server_encoding')"
             )
-            version, encoding, fsync = cursor.fetchone()
+            version, encoding = cursor.fetchone()
         if version < OLDEST_POSTGRESQL:
             found.append(Error("PostgreSQL 15 or later is needed.", id="creditsite.E004"))
         if encoding != "UTF8":
             found.append(Error("The database is not encoded in UTF8.", id="creditsite.E005"))
-        if fsync != "on":
-            found.append(
-                Error("fsync is off: a crash loses credits that were booked.", id="creditsite.E006")
-            )
+        found += [Error(sentence, id="creditsite.E006") for sentence in durability_lost(alias)]
     return found
+
+
+def durability_lost(alias: str = DEFAULT_DB_ALIAS) -> list[str]:
+    """Return, as sentences, why a commit on the database may not last."""
+    with connections[alias].cursor() as cursor:
+        cursor.execute(
+            "SELECT name FROM unnest(%s::text[]) AS name WHERE current_setting(name) = 'off'",
+            [[*DURABILITY]],
+        )
+        return [f"{name} is off: a crash {DURABILITY[name]}." for (name,) in cursor.fetchall()]

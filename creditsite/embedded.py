@@ -41,7 +41,8 @@ def in_use(port: int) -> Iterator[int]:
     """
     Keep the server up while the block runs, and give the port that it listens on.
 
-    A server that others use already keeps its port; otherwise it starts on ``port``.
+    A server that others use already keeps its port; otherwise it starts on ``port``, or on
+    another that is free where a stranger has that one.
 
     :raises EmbeddedError: the server does not start.
     """
@@ -88,6 +89,8 @@ def ensure_running(port: int) -> int:
     """
     Return the port of a server that accepts connections, starting one if none lives.
 
+    A port that somebody takes between the look and the start is left to them, too.
+
     :raises EmbeddedError: it ends again, or is not ready in time.
     """
     started = None
@@ -95,10 +98,11 @@ def ensure_running(port: int) -> int:
     while time.monotonic() < deadline:
         with opened("pg.alive") as alive:
             if can_lock(alive):
-                if started is not None:
+                if started is not None and is_free(port):
                     break
                 if not DATA.exists():
                     create_data_directory()
+                port = port if is_free(port) else free_port()
                 started = start(port, alive)
         pid, listening, status = postmaster()
         if status == "ready" and (pid == started if started else answers(listening)):
@@ -130,6 +134,23 @@ def start(port: int, alive: IO[str]) -> int:
             pass_fds=[alive.fileno()],
         )
     return server.pid
+
+
+def is_free(port: int) -> bool:
+    """Say whether a server can listen on the port, as PostgreSQL would ask for it."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def answers(port: int) -> bool:

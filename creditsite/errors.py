@@ -21,6 +21,13 @@ class InvalidRequest(CreditsiteError):
     status = 400
 
 
+class NotAuthenticated(CreditsiteError):
+    """Nobody is signed in by this (401)."""
+
+    code = "not_authenticated"
+    status = 401
+
+
 class NotPermitted(CreditsiteError):
     """This actor may not (403)."""
 
@@ -40,6 +47,17 @@ class Conflict(CreditsiteError):
 
     code = "conflict"
     status = 409
+
+
+class TooMuch(CreditsiteError):
+    """Too often or too much for now; the same request may pass later (429)."""
+
+    code = "throttled"
+    status = 429
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        self.retry_after_seconds = retry_after_seconds
+        super().__init__(message)
 
 
 class Unavailable(CreditsiteError):

@@ -9,13 +9,19 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from django.http import HttpRequest, HttpResponse
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+# What PostgreSQL adds to an error: whole rows, with names and texts in them.
+DETAIL = re.compile(
+    r"DETAIL:.*?(?=\nCONTEXT:|\n\nThe above exception|\n\nDuring handling|\Z)", re.DOTALL
+)
 EMAIL = re.compile(r"[^\s@=<>(){}\[\]'\",;:]+@[^\s@=<>(){}\[\]'\",;:]+")
+SECRET = re.compile(r"ck_live_\w+|eyJ[\w-]{10,}\.[\w-]+\.[\w-]+")
 QUIET = ["/healthz", "/readyz", "/static/"]
 
 log = structlog.get_logger("creditsite.requests")
@@ -42,19 +48,41 @@ class RequestLogMiddleware:
                 log.info(
                     "request",
                     method=request.method,
-                    route=request.resolver_match.route if request.resolver_match else None,
+                    route=route_of(request),
                     status=response.status_code,
                     milliseconds=round((time.perf_counter() - started) * 1000, 1),
                 )
         return response
 
 
-def mask_emails(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """Take e-mail addresses out of what is logged, tracebacks of the database's errors included."""
-    for key, value in event.items():
-        if isinstance(value, str) and "@" in value:
-            event[key] = EMAIL.sub("<e-mail>", value)
+def name_route(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """Put the route where Django's own lines have the path."""
+    request = getattr(event.get("_record"), "request", None)
+    if isinstance(request, HttpRequest):
+        escaped = request.path.encode("unicode_escape").decode()  # as Django writes it
+        event["event"] = event["event"].replace(escaped, route_of(request) or "<no route>")
     return event
+
+
+def route_of(request: HttpRequest) -> str | None:
+    return request.resolver_match.route if request.resolver_match else None
+
+
+def mask_people(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """Take e-mail addresses, keys and the database's details out of a line, tracebacks too."""
+    return {key: masked(value) for key, value in event.items()}
+
+
+def masked(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, dict):
+        return {masked(key): masked(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set):
+        return [masked(each) for each in value]
+    text = value if isinstance(value, str) else repr(value)
+    text = SECRET.sub("<secret>", DETAIL.sub("DETAIL: <left out>", text))
+    return EMAIL.sub("<e-mail>", text)
 
 
 def logging_config(*, as_json: bool, level: str) -> dict[str, object]:
@@ -85,8 +113,9 @@ def logging_config(*, as_json: bool, level: str) -> dict[str, object]:
         "()": structlog.stdlib.ProcessorFormatter,
         "foreign_pre_chain": shared,
         "processors": [
+            name_route,
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            mask_emails,
+            mask_people,
             renderer,
         ],
     }

@@ -1,6 +1,8 @@
 """
 Every setting, in titled sections, read from the environment with django-environ.
 
+Where ``NAME_FILE`` is set, ``NAME`` is what that file holds: a secret need not be a variable.
+
 Production names all that has no safe default, or does not start. ``DEMO=1`` alone opens plain HTTP
 on loopback, demo sign-ins and a missing second factor. A checkout without ``DATABASE_URL`` and
 ``DEMO`` reads ``var/env``, which `run.py` wrote.
@@ -10,6 +12,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import environ
+from celery.schedules import crontab
+from csp.constants import NONCE, NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from creditsite.logs import logging_config
@@ -20,6 +24,7 @@ VAR_DIR = BASE_DIR / "var"
 
 environment.load()
 env = environ.Env()
+env.ENVIRON = environment.VariablesOrFiles()
 DEMO = env.bool("DEMO", default=False)
 
 REQUIRED = ["SECRET_KEY", "IDENTITY_KEY", "JWT_SIGNING_KEY", "API_KEY_HASH_KEY", "DATABASE_URL"]
@@ -52,10 +57,16 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django.contrib.humanize",
     "django.contrib.postgres",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "rest_framework",
     "rest_framework_simplejwt.token_blacklist",
     "django_filters",
+    "csp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
     "audit",
@@ -70,12 +81,18 @@ MIDDLEWARE = [
     "creditsite.logs.RequestLogMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "creditsite.headers.HeadersMiddleware",
+    "creditsite.intake.IntakeMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "accounts.web.middleware.SessionLimitsMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "accounts.doors.DoorsMiddleware",
+    "accounts.web.middleware.SecondFactorMiddleware",
     "audit.context.AddressMiddleware",
 ]
 
@@ -116,6 +133,17 @@ DATABASE_TIMEOUTS_MS = {
 DATABASES["default"].setdefault("OPTIONS", {})["options"] = " ".join(
     f"-c {name}={milliseconds}" for name, milliseconds in DATABASE_TIMEOUTS_MS.items()
 )
+# A server that has gone without a word is noticed in half a minute, in a statement or between two.
+DATABASES["default"]["OPTIONS"] |= {
+    "connect_timeout": 10,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+
+# The engine's few statements are prepared because its cursor says so; none is for being repeated.
+DATABASES["default"]["OPTIONS"]["prepare_threshold"] = 2**31
 
 # --- Cache and queue ------------------------------------------------------------------------------
 REDIS_URL = env.str("REDIS_URL", default="")
@@ -156,9 +184,96 @@ CELERY_BEAT_SCHEDULE = {
         "task": "ledger.tasks.release_expired_holds",
         "schedule": timedelta(seconds=10),
     },
+    "add up spending": {
+        "task": "ledger.tasks.add_up_spending",
+        "schedule": timedelta(seconds=10),
+    },
+    "run awards": {"task": "ledger.tasks.run_awards", "schedule": timedelta(minutes=10)},
+    "notice low credit": {
+        "task": "ledger.tasks.notice_low_credit",
+        "schedule": timedelta(minutes=1),
+    },
+    "add up figures": {"task": "ledger.tasks.add_up_figures", "schedule": timedelta(minutes=1)},
+    "verify the figures": {
+        "task": "ledger.tasks.verify_figures",
+        "schedule": crontab(hour=3, minute=10),
+    },
     "resume jobs": {"task": "accounts.tasks.resume_jobs", "schedule": timedelta(seconds=30)},
+    "deliver e-mails": {"task": "accounts.tasks.deliver_emails", "schedule": timedelta(seconds=30)},
+    "list erasures": {"task": "accounts.tasks.list_erasures", "schedule": timedelta(minutes=5)},
+    "erase old e-mails": {
+        "task": "accounts.tasks.erase_old_emails",
+        "schedule": timedelta(hours=6),
+    },
+    "forget old sign-ins": {
+        "task": "accounts.tasks.forget_old_sign_ins",
+        "schedule": timedelta(minutes=10),
+    },
+    "expire approvals": {
+        "task": "accounts.tasks.expire_approvals",
+        "schedule": timedelta(minutes=5),
+    },
+    "handle Stripe events": {
+        "task": "billing.tasks.handle_stripe_events",
+        "schedule": timedelta(seconds=15),
+        "options": {"expires": 15},
+    },
+    "find missed events": {
+        "task": "billing.tasks.find_missed_events",
+        "schedule": timedelta(minutes=10),
+    },
+    "find events missed for long": {
+        "task": "billing.tasks.find_missed_events",
+        "schedule": crontab(hour=2, minute=20),
+        "kwargs": {"hours": 72},
+    },
+    "send refunds": {"task": "billing.tasks.send_refunds", "schedule": timedelta(seconds=30)},
+    "forget customers": {
+        "task": "billing.tasks.forget_customers",
+        "schedule": timedelta(minutes=10),
+    },
+    "count the wallets": {
+        "task": "ledger.tasks.renew_snapshot",
+        "schedule": timedelta(minutes=1),
+    },
     "check the ledger": {"task": "ledger.tasks.check_ledger", "schedule": timedelta(hours=1)},
+    "check the database": {
+        "task": "creditsite.site.tasks.check_database",
+        "schedule": timedelta(hours=1),
+    },
+    "seal the record": {
+        "task": "audit.tasks.seal_audit",
+        "schedule": timedelta(seconds=5),
+        "options": {"expires": 5},  # The next one does the same.
+    },
+    "verify the record": {"task": "audit.tasks.verify_audit", "schedule": timedelta(hours=1)},
 }
+
+# --- E-mail ---------------------------------------------------------------------------------------
+# Whatever sends mail writes rows of the outbox; a task sends them by the server in EMAIL_URL.
+# Without one a demo keeps them to be read in its admin, and production lets them wait.
+EMAIL_BACKEND = "accounts.services.outbox.OutboxBackend"
+EMAIL_IS_SENT = bool(env.str("EMAIL_URL", default=""))
+email_server = env.email_url("EMAIL_URL") if EMAIL_IS_SENT else env.email_url_config("dummymail://")
+EMAIL_DELIVERY_BACKEND = email_server["EMAIL_BACKEND"]
+EMAIL_HOST = email_server["EMAIL_HOST"] or "localhost"
+EMAIL_PORT = email_server["EMAIL_PORT"] or 25
+EMAIL_HOST_USER = email_server["EMAIL_HOST_USER"] or ""
+EMAIL_HOST_PASSWORD = email_server["EMAIL_HOST_PASSWORD"] or ""
+EMAIL_USE_TLS = email_server.get("EMAIL_USE_TLS", False)
+EMAIL_USE_SSL = email_server.get("EMAIL_USE_SSL", False)
+EMAIL_TIMEOUT = 20
+EMAIL_FROM = env.str("EMAIL_FROM", default="")
+DEFAULT_FROM_EMAIL = EMAIL_FROM or "creditsite@localhost.localdomain"
+# Tries before an e-mail is given up, a day and a half after the first.
+EMAIL_TRIES = env.int("EMAIL_TRIES", default=14)
+# Days until an e-mail's text, which may hold a link to sign in by, and then all of it is erased.
+EMAIL_TEXT_DAYS = env.int("EMAIL_TEXT_DAYS", default=14)
+EMAIL_DAYS = env.int("EMAIL_DAYS", default=365)
+# Who was erased, a line each, kept elsewhere than the database: what `replay_erasures` reads.
+ERASURE_LIST_FILE = env.str(
+    "ERASURE_LIST_FILE", default=str(VAR_DIR / "erasures.jsonl") if DEMO else ""
+)
 
 # --- Safety of the site ---------------------------------------------------------------------------
 SECURE_SSL_REDIRECT = not DEMO
@@ -171,19 +286,54 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("HSTS_INCLUDE_SUBDOMAINS", default=Tru
 SECURE_HSTS_PRELOAD = env.bool("HSTS_PRELOAD", default=True)
 SESSION_COOKIE_SECURE = not DEMO
 CSRF_COOKIE_SECURE = not DEMO
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
+CSRF_COOKIE_HTTPONLY = True
 if DEMO:  # Cookies know no ports; two checkouts on one machine would sign each other out.
     SESSION_COOKIE_NAME = f"session_{env.str('PORT', default='')}"
     CSRF_COOKIE_NAME = f"csrf_{env.str('PORT', default='')}"
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 X_FRAME_OPTIONS = "DENY"
+# Pages of ours load what is ours; creditsite/headers.py has the exceptions, by path.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF, NONCE],
+        "style-src": [SELF, NONCE],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "manifest-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "object-src": [NONE],
+    }
+}
+# A message may name somebody, and so goes into the session rather than into a cookie.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+# What may come in: a body of any kind; of a form all but its files; fields; files.
+MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", default=10 * 1_048_576)
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 1_000
+DATA_UPLOAD_MAX_NUMBER_FILES = 5
 
 # --- People ---------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-LOGIN_REDIRECT_URL = "admin:index"
 # Keys the hash by which an e-mail address gets its sign-up award once for ever.
 IDENTITY_KEY = env.str("IDENTITY_KEY")
+# How many wrong sign-ins may be answered in a window: a wrong password or code counts, of accounts
+# that nobody has too. An address that an account is known by is free of the second limit.
+SIGN_IN_WINDOW_SECONDS = env.int("SIGN_IN_WINDOW_SECONDS", default=900)
+SIGN_IN_LIMITS = {
+    "account_from_address": env.int("SIGN_IN_LIMIT_OF_ACCOUNT_FROM_ADDRESS", default=5),
+    "account": env.int("SIGN_IN_LIMIT_OF_ACCOUNT", default=20),
+    "address": env.int("SIGN_IN_LIMIT_OF_ADDRESS", default=100),
+}
+KNOWN_ADDRESS_DAYS = env.int("KNOWN_ADDRESS_DAYS", default=90)
 # Keys the digest that an API key is stored as.
 API_KEY_HASH_KEY = env.str("API_KEY_HASH_KEY")
+# How long an API key lasts at most, and if nothing else is said.
+API_KEY_DAYS = env.int("API_KEY_DAYS", default=365)
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in [
@@ -194,6 +344,76 @@ AUTH_PASSWORD_VALIDATORS = [
     ]
 ]
 
+# --- Sign-in --------------------------------------------------------------------------------------
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+LOGIN_URL = LOGOUT_REDIRECT_URL = "account_login"
+# Staff without a second factor reach nothing but the page to set one up.
+STAFF_NEED_SECOND_FACTOR = env.bool("STAFF_NEED_SECOND_FACTOR", default=not DEMO)
+# How long a session lasts, as (minutes without a request, minutes altogether).
+SESSION_MINUTES = {
+    "staff": (
+        env.int("STAFF_SESSION_IDLE_MINUTES", default=30),
+        env.int("STAFF_SESSION_MINUTES", default=8 * 60),
+    ),
+    "user": (
+        env.int("USER_SESSION_IDLE_MINUTES", default=14 * 24 * 60),
+        env.int("USER_SESSION_MINUTES", default=30 * 24 * 60),
+    ),
+}
+SESSION_COOKIE_AGE = 60 * max(absolute for _, absolute in SESSION_MINUTES.values())
+# Keys of before: what they signed and encrypted, sessions and second factors, stays good.
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
+
+ACCOUNT_ADAPTER = "accounts.web.adapters.AccountAdapter"
+ACCOUNT_FORMS = {
+    "login": "accounts.web.forms.SignInForm",
+    "signup": "accounts.web.forms.SignUpForm",
+    "reauthenticate": "accounts.web.forms.ReauthenticateForm",
+    "change_password": "accounts.web.forms.ChangePasswordForm",
+    "reset_password_from_key": "accounts.web.forms.ResetPasswordForm",
+}
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_PREVENT_ENUMERATION = "strict"
+ACCOUNT_EMAIL_VERIFICATION = "optional"
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "http" if DEMO else "https"
+ACCOUNT_SESSION_REMEMBER = True
+# A second net under SIGN_IN_LIMITS, which count more strictly and in PostgreSQL.
+ACCOUNT_RATE_LIMITS = {
+    "login": "120/m/ip",
+    "login_failed": "120/m/ip,30/15m/key",
+    "reauthenticate": "30/m/user",
+    "change_password": "30/m/user",
+}
+MFA_ADAPTER = "accounts.web.adapters.FactorAdapter"
+MFA_FORMS = {
+    "authenticate": "accounts.web.forms.CodeForm",
+    "reauthenticate": "accounts.web.forms.CodeAgainForm",
+    "authenticate_webauthn": "accounts.web.forms.KeyForm",
+    "reauthenticate_webauthn": "accounts.web.forms.KeyAgainForm",
+    "add_webauthn": "accounts.web.forms.AddKeyForm",
+    "edit_webauthn": "accounts.web.forms.RenameKeyForm",
+}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "creditsite"
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEMO
+
+# --- Stripe ---------------------------------------------------------------------------------------
+# Without a key payments are not set up: whoever tries to pay is told so.
+STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
+STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com")
+# What signs webhooks: two while one follows the other.
+STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])
+# Our account, acct_…, which events may name; those that name another one are refused.
+STRIPE_ACCOUNT = env.str("STRIPE_ACCOUNT", default="")
+if not DEMO and not STRIPE_API_BASE.startswith("https://"):
+    raise ImproperlyConfigured(
+        "STRIPE_API_BASE is not https://, and the key would be sent in the clear."
+    )
+
 # --- API ------------------------------------------------------------------------------------------
 API_MAX_BODY_BYTES = env.int("API_MAX_BODY_BYTES", default=1_048_576)
 
@@ -201,10 +421,12 @@ API_MAX_BODY_BYTES = env.int("API_MAX_BODY_BYTES", default=1_048_576)
 API_THROTTLES = {
     "default": (env.int("THROTTLE_CALLS_PER_MINUTE", default=20_000), 60),
     "spend": (env.int("THROTTLE_SPENDS_PER_MINUTE", default=20_000), 60),
-    # Tries of one account from one address; one that succeeds starts the count again.
-    "sign_in": (env.int("THROTTLE_SIGN_INS_PER_MINUTE", default=20), 60),
-    "sign_in_address": (env.int("THROTTLE_SIGN_INS_OF_ADDRESS_PER_MINUTE", default=600), 60),
+    # Whoever tries codes of promotions is answered whether there is one.
+    "codes": (env.int("THROTTLE_CODES_PER_MINUTE", default=60), 60),
+    # Right or wrong: each costs a password hash. Wrong ones have limits of their own, above.
+    "sign_in": (env.int("THROTTLE_SIGN_INS_PER_MINUTE", default=600), 60),
     "register": (env.int("THROTTLE_REGISTRATIONS_PER_HOUR", default=2_000), 3600),
+    "export": (env.int("THROTTLE_EXPORTS_PER_HOUR", default=5), 3600),
 }
 # The cache that all processes count in; without Redis each counts for itself.
 API_THROTTLE_CACHE = "default" if REDIS_URL else None
@@ -214,7 +436,7 @@ REST_FRAMEWORK = {
         "accounts.api.authentication.BearerAuthentication",
         "accounts.api.authentication.ApiKeyAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["accounts.api.permissions.IsUser"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.api.permissions.ByTable"],
     "DEFAULT_THROTTLE_CLASSES": ["accounts.api.throttles.CallerThrottle"],
     "DEFAULT_PARSER_CLASSES": ["creditsite.apikit.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
@@ -228,6 +450,8 @@ REST_FRAMEWORK = {
 }
 
 JWT_SIGNING_KEY = env.str("JWT_SIGNING_KEY")
+# The key of before: what it signed is good until it runs out.
+JWT_SIGNING_KEY_OLD = env.str("JWT_SIGNING_KEY_OLD", default="")
 SIMPLE_JWT = {
     "ALGORITHM": "HS256",
     "SIGNING_KEY": JWT_SIGNING_KEY,
@@ -246,6 +470,12 @@ SPECTACULAR_SETTINGS = {
     "SCHEMA_PATH_PREFIX": "/api",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["accounts.api.permissions.ByTable"],
+    "ENUM_NAME_OVERRIDES": {
+        "ApprovalStatusEnum": "accounts.choices.ApprovalStatus",
+        "EntryTypeEnum": ["allocation", "purchase"],
+        "OfferKindEnum": "billing.choices.OfferKind",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "POSTPROCESSING_HOOKS": [
@@ -254,11 +484,23 @@ SPECTACULAR_SETTINGS = {
     ],
 }
 
-# --- Ledger ---------------------------------------------------------------------------------------
-# Days that reversed credits of an expired grant live on for.
-CREDITS_GRACE_DAYS = env.int("CREDITS_GRACE_DAYS", default=30)
-# The most credits staff may bring a balance to; paid purchases and allotments are not bound by it.
-LARGEST_BALANCE = env.int("LARGEST_BALANCE", default=1_000_000)
+# --- Audit ----------------------------------------------------------------------------------------
+# Only where seals are made (the worker) needs the key; a demo makes one. The checkpoints belong on
+# another machine: a mounted directory or bucket. The state is what the last verification has seen.
+AUDIT_DIR = VAR_DIR / "audit"
+AUDIT_SIGNING_KEY_FILE = env.str(
+    "AUDIT_SIGNING_KEY_FILE", default=str(AUDIT_DIR / "signing_key.pem") if DEMO else ""
+)
+AUDIT_CHECKPOINT_FILE = env.str(
+    "AUDIT_CHECKPOINT_FILE", default=str(AUDIT_DIR / "checkpoints.jsonl") if DEMO else ""
+)
+AUDIT_STATE_FILE = env.str("AUDIT_STATE_FILE", default=str(AUDIT_DIR / "verified.json"))
+# Public keys trusted from the start, in hex; otherwise those of the first checkpoint seen.
+AUDIT_PUBLIC_KEYS = env.list("AUDIT_PUBLIC_KEYS", default=[])
+
+# --- Approvals ------------------------------------------------------------------------------------
+# Days that a request waits for the second person.
+APPROVAL_DAYS = env.int("APPROVAL_DAYS", default=7)
 
 # --- Admin ----------------------------------------------------------------------------------------
 UNFOLD = {
@@ -269,6 +511,8 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
     "SIDEBAR": {"navigation": "creditsite.site.navigation.menu"},
+    "DASHBOARD_CALLBACK": "creditsite.site.dashboard.on_start_page",
+    "ACCOUNT": {"navigation": "creditsite.site.navigation.account"},
     "SITE_FAVICONS": [{"rel": "icon", "href": "creditsite.site.navigation.icon"}],
 }
 

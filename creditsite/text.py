@@ -11,6 +11,8 @@ BIDI_CONTROLS = frozenset(
 )
 # Control characters (NUL among them), lone surrogates, line and paragraph separators.
 REFUSED_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# What a decoder puts where it could not read; the text that was meant is lost.
+REPLACEMENT = "\ufffd"
 LINE_BREAKS = re.compile(r"[ \t\r\n]+")
 
 
@@ -20,15 +22,32 @@ def clean_text(value: str, max: int) -> str:
 
     ``max`` counts characters (code points) of what is stored.
 
-    :raises InvalidRequest: too long, or a control, bidi, separator or surrogate character.
+    :raises InvalidRequest: too long, or with a character that ``refuse_hidden`` refuses.
     """
-    for character in value:
-        if character in BIDI_CONTROLS or unicodedata.category(character) in REFUSED_CATEGORIES:
-            raise InvalidRequest(f"The character U+{ord(character):04X} is not allowed here.")
+    refuse_hidden(value)
     text = unicodedata.normalize("NFC", value).strip()
     if len(text) > max:
         raise InvalidRequest(f"At most {max:,} characters are allowed here.")
     return text
+
+
+def refuse_hidden(value: str, allowed: str = "") -> None:
+    """
+    Let ``value`` pass if people read it as it is stored.
+
+    :raises InvalidRequest: a control, bidi, separator, surrogate or replacement character, other
+        than those of ``allowed``.
+    """
+    # Nearly all text is printable, and none of that is refused but for one character.
+    if value.isprintable() and REPLACEMENT not in value:
+        return
+    for character in value:
+        if character not in allowed and (
+            character in BIDI_CONTROLS
+            or character == REPLACEMENT
+            or unicodedata.category(character) in REFUSED_CATEGORIES
+        ):
+            raise InvalidRequest(f"The character U+{ord(character):04X} is not allowed here.")
 
 
 def one_line(value: str) -> str:

@@ -19,6 +19,12 @@ class CreditType(TextChoices):
 
 class GrantSource(TextChoices):
     ALLOTMENT = "allotment", "role allotment"
+    SIGN_UP = "sign_up", "sign-up award"
+    REFERRAL = "referral", "referral award"
+    PARTNER_ALLOTMENT = "partner_allotment", "partner allotment"
+    PROMOTION = "promotion", "promotion code"
+    BATCH = "batch", "bulk adjustment"
+    OPENING = "opening", "opening balance"
     MANUAL = "manual", "entered by staff"
     PACKAGE = "package", "package bought"
     CARRY_OVER = "carry_over", "carried over from an expired grant"
@@ -46,3 +52,45 @@ class HoldStatus(TextChoices):
     CAPTURED = "captured"
     RELEASED = "released"
     EXPIRED = "expired"
+
+
+class SignUpFrequency(TextChoices):
+    ONCE = "once"
+    MONTHLY = "monthly", "every month"
+
+
+class AwardRule(TextChoices):
+    """What is given every month, each as a grant of the source of the same name."""
+
+    SIGN_UP = "sign_up", "Sign-up credits"
+    PARTNER_ALLOTMENT = "partner_allotment", "Partner allotment"
+
+
+class ReferralOutcome(TextChoices):
+    AWARDED = "awarded"
+    OVER_LIMIT = "over_limit", "over the monthly limit"
+    OWN_ADDRESS = "own_address", "an address of the referrer's own"
+    KNOWN = "known", "the address was awarded before"
+    NOT_ACTIVE = "not_active", "the referrer takes no awards"
+
+
+class BatchKind(TextChoices):
+    ADD = "add"
+    DEDUCT = "deduct"
+    OPENING = "opening", "opening balances"
+    REVERSAL = "reversal"
+
+
+class BatchStatus(TextChoices):
+    DRAFT = "draft"
+    PLANNED = "planned"
+    WAITING = "waiting", "waiting for approval"
+    STARTED = "started"
+    DISCARDED = "discarded"
+
+
+class ShortPolicy(TextChoices):
+    """What a deduction does to a wallet that has less."""
+
+    SKIP = "skip", "leave it alone"
+    TAKE = "take", "take what is there"

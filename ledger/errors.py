@@ -1,6 +1,7 @@
 """What the books refuse."""
 
-from creditsite.errors import Conflict, InvalidRequest, NotFound, NotPermitted
+from accounts.errors import IdempotencyKeyReused as IdempotencyKeyReused
+from creditsite.errors import Conflict, InvalidRequest, NotFound, NotPermitted, TooMuch, Unavailable
 
 
 class InvalidAmount(InvalidRequest):
@@ -47,6 +48,16 @@ class WalletPaused(NotPermitted):
         super().__init__("The wallet is paused: nothing can be spent or held until it is resumed.")
 
 
+class CreditsDisabled(Unavailable):
+    """The master switch is off: no spends, holds or sales; all else goes on."""
+
+    code = "credits_disabled"
+    retry_after_seconds = 60
+
+    def __init__(self) -> None:
+        super().__init__("Credits are switched off for now: nothing can be spent, held or bought.")
+
+
 class NotYourHold(NotPermitted):
     code = "not_your_hold"
 
@@ -71,12 +82,15 @@ class InsufficientCredits(Conflict):
         super().__init__(f"{needed:,} credits are needed; {available:,} are available.")
 
 
-class IdempotencyKeyReused(Conflict):
-    code = "idempotency_key_reused"
-    status = 422
+class DailyCapReached(TooMuch):
+    code = "daily_cap_reached"
 
-    def __init__(self) -> None:
-        super().__init__("This idempotency key was used for another request.")
+    def __init__(self, *, cap: int, seconds: int) -> None:
+        self.numbers = {"daily_cap": cap}
+        super().__init__(
+            f"The key may spend {cap:,} credits a day, and this would be more.",
+            retry_after_seconds=seconds,
+        )
 
 
 class HoldNotOpen(Conflict):
@@ -163,6 +177,13 @@ class StaleVersion(Conflict):
         super().__init__("The wallet has changed since this form was opened. Look at it again.")
 
 
+class StaleSettings(Conflict):
+    code = "stale_version"
+
+    def __init__(self) -> None:
+        super().__init__("These settings have changed since they were shown. Look at them again.")
+
+
 class BelowHeld(Conflict):
     code = "below_held"
 
@@ -171,3 +192,46 @@ class BelowHeld(Conflict):
         super().__init__(
             f"{held:,} credits are held by running jobs; a balance cannot be set below that."
         )
+
+
+class BatchNotInState(Conflict):
+    code = "batch_not_in_state"
+
+    def __init__(self, *, verb: str, status: str) -> None:
+        self.numbers = {"status": status}
+        super().__init__(f"A batch that is {status} cannot be {verb}.")
+
+
+class NotYourBatch(NotPermitted):
+    code = "not_your_batch"
+
+    def __init__(self) -> None:
+        super().__init__("Only who made a batch confirms it.")
+
+
+class PlanExpired(Conflict):
+    code = "plan_expired"
+
+    def __init__(self) -> None:
+        super().__init__("The plan is too old by now. Plan the batch again, and look at it again.")
+
+
+class PlanChanged(Conflict):
+    code = "plan_changed"
+
+    def __init__(self) -> None:
+        super().__init__("This is not the plan that was shown. Look at it again.")
+
+
+class NothingToMove(Conflict):
+    code = "nothing_to_move"
+
+    def __init__(self) -> None:
+        super().__init__("The plan has nobody in it: there is nothing to do.")
+
+
+class WrongPhrase(InvalidRequest):
+    code = "wrong_phrase"
+
+    def __init__(self, *, phrase: str) -> None:
+        super().__init__(f"Type {phrase} to confirm.")

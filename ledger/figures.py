@@ -1,13 +1,15 @@
 """How the books' figures are written for people."""
 
+from decimal import Decimal
 from typing import Any
 
 from creditsite.money import format_money
 from ledger.choices import CreditType
 
 
-def figure(number: int) -> str:
-    return f"{number:,}"
+def figure(number: int | Decimal) -> str:
+    """Return a figure with a true minus."""
+    return f"{number:,}".replace("-", "−")
 
 
 def signed(number: int) -> str:

@@ -103,6 +103,10 @@ CHECKS = {
         LEFT JOIN (SELECT carried_from_id, sum(amount) AS amount, sum(paid_minor) AS paid FROM ledger_grant g
                    WHERE carried_from_id IS NOT NULL {g} GROUP BY 1) c ON c.carried_from_id = g.id
         WHERE (g.carried, g.carried_minor) <> (coalesce(c.amount, 0), coalesce(c.paid, 0)) {g}""",
+    "A grant's returned money is the sum of its returns": """
+        SELECT g.wallet_id, format('grant %%s: %%s, returns say %%s', g.id, g.returned_minor, coalesce(m.returned, 0)) FROM ledger_grant g
+        LEFT JOIN (SELECT grant_id, sum(amount_minor) AS returned FROM ledger_moneyreturn m WHERE true {m} GROUP BY 1) m ON m.grant_id = g.id
+        WHERE g.returned_minor <> coalesce(m.returned, 0) {g}""",
     "A grant's held credits are what open holds pin": """
         SELECT g.wallet_id, format('grant %%s: %%s, holds say %%s', g.id, g.held, coalesce(a.pinned, 0)) FROM ledger_grant g
         LEFT JOIN (SELECT grant_id, sum(pinned) AS pinned FROM ledger_holdallocation a WHERE true {a} GROUP BY 1) a ON a.grant_id = g.id
@@ -147,7 +151,7 @@ class Finding:
 def findings(wallet_ids: Sequence[int] | None = None) -> Iterator[Finding]:
     """Run each check over all wallets, or over those of ``wallet_ids``."""
     for check, sql in CHECKS.items():
-        limits = dict.fromkeys("wgetdrah", "")
+        limits = dict.fromkeys("wgetdrahm", "")
         if wallet_ids is not None:
             limits = {alias: f"AND {alias}.wallet_id = ANY (%(wallets)s)" for alias in limits}
             limits["w"] = "AND w.id = ANY (%(wallets)s)"

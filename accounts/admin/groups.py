@@ -20,7 +20,7 @@ class GroupAdmin(ReadOnlyAdmin):
 
     list_display = ["name", "members"]
     ordering = ["name"]
-    fields = ["name", "members", "may"]
+    fields = ["name", "members", "permissions_of_group"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
         active_staff = Q(user__is_active=True, user__is_staff=True)
@@ -32,7 +32,7 @@ class GroupAdmin(ReadOnlyAdmin):
         return group.staff
 
     @display(description="may")
-    def may(self, group: Group) -> SafeString:
+    def permissions_of_group(self, group: Group) -> SafeString:
         return format_html_join(
             "", "<div>{}</div>", ((name,) for name in sorted(PERMISSIONS[StaffGroup(group.name)]))
         )

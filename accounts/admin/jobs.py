@@ -3,13 +3,13 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import Count, Model, Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from accounts.admin.links import link_from
 from accounts.models import Job, User
-from accounts.permissions import staff_may
 from accounts.services.jobs import cancel_job, pause_job, resume_job
 from creditsite.adminkit import (
     ConfirmationForm,
@@ -61,9 +61,12 @@ class JobAdmin(ReadOnlyAdmin):
     ordering = ["-pk"]
     actions = ["pause_selected", "resume_selected", "cancel_selected"]
     fieldsets = [
-        (None, {"fields": ["kind", "status", "progress", "result", "error"]}),
+        (None, {"fields": ["kind", "leads_to", "status", "progress", "result", "error"]}),
         ("Trace", {"fields": ["params", "created_by", "created_at", "started_at", "finished_at"]}),
     ]
+
+    class Media:
+        css = {"all": ["accounts/json.css"]}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         done = Count("chunks", filter=Q(chunks__done_at__isnull=False))
@@ -79,17 +82,18 @@ class JobAdmin(ReadOnlyAdmin):
             job.chunks_total,
         )
 
-    @action(description="Pause selected jobs…", permissions=["control"])
+    @display(description="page", empty_value="–")
+    def leads_to(self, job: Job) -> SafeString | None:
+        return link_from(job)
+
+    @action(description="Pause selected jobs…")
     def pause_selected(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
         return confirm(self, request, queryset, form_class=PauseJobsForm)
 
-    @action(description="Resume selected jobs…", permissions=["control"])
+    @action(description="Resume selected jobs…")
     def resume_selected(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
         return confirm(self, request, queryset, form_class=ResumeJobsForm)
 
-    @action(description="Cancel selected jobs…", permissions=["control"])
+    @action(description="Cancel selected jobs…")
     def cancel_selected(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
         return confirm(self, request, queryset, form_class=CancelJobsForm)
-
-    def has_control_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return staff_may(request.user, "accounts.control_job")

@@ -4,11 +4,11 @@ from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
-from rest_framework_simplejwt.tokens import AccessToken
 
-from accounts.api.tokens import read_access_token, user_of
+from accounts.api.tokens import UserAccessToken, read_access_token, user_of
 from accounts.models import ApiKey, User
-from accounts.services.api_keys import find_api_key
+from accounts.services.api_keys import find_api_key, note_use
+from creditsite.addresses import client_address
 
 
 def credentials(request: Request, scheme: str) -> str | None:
@@ -20,7 +20,7 @@ def credentials(request: Request, scheme: str) -> str | None:
 class BearerAuthentication(BaseAuthentication):
     """``Authorization: Bearer <access token>``: the user, with the token as ``request.auth``."""
 
-    def authenticate(self, request: Request) -> tuple[User, AccessToken] | None:
+    def authenticate(self, request: Request) -> tuple[User, UserAccessToken] | None:
         text = credentials(request, "Bearer")
         if text is None:
             return None
@@ -41,9 +41,11 @@ class ApiKeyAuthentication(BaseAuthentication):
         secret = credentials(request, "Api-Key")
         if secret is None:
             return None
-        key = find_api_key(secret=secret, at=timezone.now())
+        at = timezone.now()
+        key = find_api_key(secret=secret, at=at)
         if key is None:
             raise AuthenticationFailed("The key is not valid, or not any more.")
+        note_use(key=key, address=client_address(request), at=at)
         return key.owner, key
 
     def authenticate_header(self, request: Request) -> str:

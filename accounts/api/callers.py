@@ -23,6 +23,11 @@ def caller_of(request: Request) -> str:
     )
 
 
+def daily_cap_of(request: Request) -> int | None:
+    """Return how many credits the caller may spend in a day, if there is a limit."""
+    return request.auth.daily_cap if isinstance(request.auth, ApiKey) else None
+
+
 def idempotency_key(request: Request) -> str | None:
     """
     Return the request's Idempotency-Key; ``None`` if a signed-in user sent none.

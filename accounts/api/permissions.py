@@ -1,14 +1,15 @@
-"""Which callers a door is open to. A view names its door; what names none is for users only."""
+"""Which callers an operation is open to: what the one table says, and nobody where it is silent."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from rest_framework.permissions import SAFE_METHODS, BasePermission
+from django.utils import timezone
+from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts.choices import ApiScope
+from accounts.api.recent import RecentSignInRequired, is_recent
 from accounts.models import ApiKey
-from accounts.permissions import staff_may
+from accounts.permissions import API, MAY_NOT, PUBLIC, RECENT, Door, path_of, staff_may
 from creditsite.errors import NotPermitted
 
 if TYPE_CHECKING:  # the framework imports this module while it makes APIView
@@ -23,60 +24,40 @@ class MissingScope(NotPermitted):
         super().__init__(f"The key needs the scope {scope}.")
 
 
-class IsUser(BasePermission):
-    """Signed-in users, and no service keys."""
-
-    message = "This is for signed-in users, not for service keys."
-
-    def has_permission(self, request: Request, view: "APIView") -> bool:
-        return request.user.is_authenticated and not isinstance(request.auth, ApiKey)
-
-
-class Door(BasePermission):
-    """A permission with parameters: Django REST framework calls what a view names to make one."""
-
-    def __call__(self) -> Self:
-        return self
-
-
-@dataclass(frozen=True)
-class HasScope(Door):
-    """
-    Signed-in users, and service keys with ``scope``.
-
-    ``reading`` is the scope for GET where it is another one.
-    """
-
-    scope: str
-    reading: str | None = None
-
-    def scope_for(self, method: str | None) -> str:
-        return self.reading if self.reading and method in SAFE_METHODS else self.scope
+class ByTable(BasePermission):
+    """Whoever the door of the operation is open to."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
         """
-        :raises MissingScope: a service key is without it.
+        :raises MethodNotAllowed: the path has no such operation.
+        :raises MissingScope: a service key calls that is without the scope.
+        :raises RecentSignInRequired: the permission takes a sign-in of the last minutes.
         """
-        scope = self.scope_for(request.method)
-        if isinstance(request.auth, ApiKey) and scope not in request.auth.scopes:
-            raise MissingScope(scope)
-        return request.user.is_authenticated
+        match = request.resolver_match
+        doors = API.get(path_of(match.route), {}) if match else {}
+        door = doors.get("GET" if request.method == "HEAD" else str(request.method))
+        if door is not None:
+            return self.passes(door, request)
+        if doors and (request.user.is_authenticated or PUBLIC in doors.values()):
+            raise MethodNotAllowed(str(request.method))
+        return False
 
-
-@dataclass(frozen=True)
-class StaffMay(Door):
-    """Staff with ``permission``, and service keys with credits:admin whose owner has it."""
-
-    permission: str
-    message = "Your staff group may not do this."
-
-    def scope_for(self, method: str | None) -> str:
-        return ApiScope.CREDITS_ADMIN
-
-    def has_permission(self, request: Request, view: "APIView") -> bool:
-        """
-        :raises MissingScope: a service key is without credits:admin.
-        """
-        if isinstance(request.auth, ApiKey) and ApiScope.CREDITS_ADMIN not in request.auth.scopes:
-            raise MissingScope(ApiScope.CREDITS_ADMIN)
-        return request.user.is_authenticated and staff_may(request.user, self.permission)
+    def passes(self, door: Door, request: Request) -> bool:
+        if door is PUBLIC:
+            return True
+        if not request.user.is_authenticated:
+            return False
+        if isinstance(request.auth, ApiKey):
+            if door.scope is None:
+                self.message = "This is for signed-in users, not for service keys."
+                return False
+            if door.scope not in request.auth.scopes:
+                raise MissingScope(door.scope)
+        if door.permission is None:
+            return True
+        if not staff_may(request.user, door.permission):
+            self.message = MAY_NOT
+            return False
+        if door.permission in RECENT and not is_recent(request, timezone.now()):
+            raise RecentSignInRequired
+        return True

@@ -55,7 +55,7 @@ class TokenRequest(StrictSerializer):
     otp = StrictChar(
         max_length=16,
         required=False,
-        help_text="Code of the second factor, for accounts that have one.",
+        help_text="Code of the authenticator app, or a recovery code, for accounts that have one.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from accounts.api.export import ExportView
 from accounts.api.views import LogoutView, MeView, RefreshView, RegisterView, TokenView
 
 urlpatterns = [
@@ -10,4 +11,5 @@ urlpatterns = [
     path("token/refresh", RefreshView.as_view()),
     path("logout", LogoutView.as_view()),
     path("me", MeView.as_view()),
+    path("me/export", ExportView.as_view()),
 ]

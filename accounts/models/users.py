@@ -2,15 +2,19 @@ import secrets
 from typing import ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.core.exceptions import ValidationError
 from django.db import models, router, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
-from accounts import events
+from accounts import events, permissions
 from accounts.identity import identity_of, normalise_email
 
 # No vowels and no look-alikes: read over the telephone, and never a word.
 REFERRAL_ALPHABET = "23456789BCDFGHJKLMNPQRSTVWXZ"
+# Where those who were erased have their addresses, and nobody else.
+ERASED_DOMAIN = "erased.invalid"
 
 
 def new_referral_code() -> str:
@@ -70,7 +74,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         "self", models.SET_NULL, null=True, blank=True, related_name="referred"
     )
     token_version = models.PositiveIntegerField(
-        default=0, editable=False, help_text="Raised to end every token issued so far."
+        default=0, editable=False, help_text="Raised to end every token and session so far."
     )
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -83,6 +87,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         permissions = [
             ("assign_role", "Can change the role of a user"),
+            ("reset_factors", "Can take lost second factors from a user"),
             (
                 "manage_staff",
                 "Can change staff groups, agent flag, password and activity of a user",
@@ -96,6 +101,8 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def clean(self) -> None:
         self.email = normalise_email(self.email)
+        if self.email.endswith(f"@{ERASED_DOMAIN}"):
+            raise ValidationError({"email": "Nobody has an address there."})
 
     def save(self, *args, actor: "User | None" = None, **kwargs) -> None:
         """
@@ -112,6 +119,32 @@ class User(AbstractBaseUser, PermissionsMixin):
             super().save(*args, **kwargs)
             if is_new:
                 events.user_registered.publish(user=self, at=self.date_joined, actor=actor)
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """Tie sessions to ``token_version`` too, so that raising it ends them with the tokens."""
+        return salted_hmac(
+            "accounts.models.User.session",
+            f"{self.password}:{self.token_version}",
+            secret=secret,
+            algorithm="sha256",
+        ).hexdigest()
+
+    def may(self, permission: str) -> bool:
+        """Return whether the user is active staff in a group with ``permission``."""
+        return permissions.staff_may(self, permission)
+
+    def needs_recent_sign_in(self, permission: str) -> bool:
+        """Return whether using ``permission`` takes a sign-in at most five minutes old."""
+        return permission in permissions.RECENT
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether this is what is left of a person who was erased."""
+        return self.email == f"erased-{self.pk}@{ERASED_DOMAIN}"
+
+    # The leaf that every page is made of may not read the table itself.
+    permission_of = staticmethod(permissions.permission_of)
+    permission_of_act = staticmethod(permissions.permission_of_act)
 
     def __str__(self) -> str:
         return self.email

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial, reduce
+from functools import reduce
 from typing import Any, Protocol
 
 from django.db import transaction
@@ -15,6 +15,7 @@ from accounts import tasks
 from accounts.choices import JobStatus
 from accounts.errors import JobNotInState
 from accounts.models import Job, JobChunk, User
+from accounts.permissions import require
 from audit import services as audit
 
 CHUNKS_PER_INSERT = 1_000
@@ -34,14 +35,31 @@ class Progress:
     total: int
 
 
+class JobEnded(Protocol):
+    """Is told that a job is done or cancelled, in the database transaction that ends it."""
+
+    def __call__(self, *, job: Job, at: datetime) -> object: ...
+
+
 WORK: dict[str, ChunkWork] = {}
+ENDED: dict[str, JobEnded] = {}
+CONTROL: dict[str, str] = {}
 
 
-def job_kind(kind: str) -> Callable[[ChunkWork], ChunkWork]:
-    """Register the decorated function as the work of jobs of ``kind``."""
+def job_kind(
+    kind: str, *, ended: JobEnded | None = None, control: str = "accounts.control_job"
+) -> Callable[[ChunkWork], ChunkWork]:
+    """
+    Register the decorated function as the work of jobs of ``kind``, and who hears of their end.
+
+    :param control: the permission that pausing, resuming and cancelling them takes.
+    """
 
     def register(work: ChunkWork) -> ChunkWork:
         WORK[kind] = work
+        CONTROL[kind] = control
+        if ended:
+            ENDED[kind] = ended
         return work
 
     return register
@@ -62,7 +80,11 @@ def create_job(
 
 def enqueue(job: Job) -> None:
     """Wake a worker for ``job`` after commit; if the queue is down, the sweeper will."""
-    transaction.on_commit(partial(tasks.run_job.delay, job_id=job.pk), robust=True)
+
+    def wake() -> None:  # Django names it in the log when it fails; a partial has no name.
+        tasks.run_job.delay(job_id=job.pk)
+
+    transaction.on_commit(wake, robust=True)
 
 
 def run_job(
@@ -103,9 +125,8 @@ def run_job(
 def _work_a_chunk(job: Job, work: ChunkWork, clock: Callable[[], datetime]) -> bool:
     """Do one chunk that nobody is at; say whether there was one."""
     with transaction.atomic():
-        if not Job.objects.filter(pk=job.pk, status=JobStatus.RUNNING).exists():
-            return False
-        free = job.chunks.select_for_update(skip_locked=True, no_key=True).filter(done_at=None)
+        chunks = job.chunks.filter(job__status=JobStatus.RUNNING, done_at=None)
+        free = chunks.select_for_update(skip_locked=True, no_key=True, of=("self",))
         chunk = free.order_by("lower").first()
         if chunk is None:
             return False
@@ -123,11 +144,18 @@ def _finish(job: Job, at: datetime) -> None:
         return
     no_result: dict[str, Any] = {}
     results = job.chunks.order_by("lower").values_list("result", flat=True)
-    Job.objects.filter(pk=job.pk, status=JobStatus.RUNNING).update(
+    is_ours = Job.objects.filter(pk=job.pk, status=JobStatus.RUNNING).update(
         status=JobStatus.DONE,
         finished_at=at,
         result=reduce(summed, (result or {} for result in results), no_result),
     )
+    if is_ours:
+        _tell(Job.objects.get(pk=job.pk), at)
+
+
+def _tell(job: Job, at: datetime) -> None:
+    if told := ENDED.get(job.kind):
+        told(job=job, at=at)
 
 
 def summed(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,6 +179,7 @@ def pause_job(*, job: Job, actor: User, reason: str, at: datetime) -> Job:
     """
     Stop ``job`` after the chunks that are being worked.
 
+    :raises NotPermitted: ``actor`` may not control jobs of this kind.
     :raises JobNotInState: it is neither pending nor running.
     """
     return _move(
@@ -163,6 +192,7 @@ def resume_job(*, job: Job, actor: User, reason: str, at: datetime) -> Job:
     """
     Let ``job`` go on where it stopped.
 
+    :raises NotPermitted: ``actor`` may not control jobs of this kind.
     :raises JobNotInState: it is neither paused nor failed.
     """
     job = _move(
@@ -176,6 +206,7 @@ def cancel_job(*, job: Job, actor: User, reason: str, at: datetime) -> Job:
     """
     End ``job`` after the chunks that are being worked. What it did stays done.
 
+    :raises NotPermitted: ``actor`` may not control jobs of this kind.
     :raises JobNotInState: it is done or cancelled already.
     """
     unfinished = {JobStatus.PENDING, JobStatus.RUNNING, JobStatus.PAUSED, JobStatus.FAILED}
@@ -192,6 +223,7 @@ def _move(
     reason: str,
     at: datetime,
 ) -> Job:
+    require(actor, CONTROL.get(job.kind, "accounts.control_job"))
     locked = Job.objects.select_for_update(no_key=True).get(pk=job.pk)
     before = locked.status
     if before not in expected:
@@ -208,6 +240,8 @@ def _move(
         before={"status": before},
         after={"status": status},
     )
+    if status == JobStatus.CANCELLED:
+        _tell(locked, at)
     return locked
 
 

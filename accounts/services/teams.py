@@ -3,9 +3,11 @@
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models import ProtectedError
 
-from accounts.errors import AlreadyMember, NoSeatLeft, NotATeamOwner
+from accounts.errors import AlreadyMember, InUse, NoSeatLeft, NotATeamOwner
 from accounts.models import Team, TeamMembership, User
+from accounts.permissions import require
 from audit import services as audit
 from creditsite.errors import Conflict, InvalidRequest, NotFound
 from creditsite.text import clean_text
@@ -18,10 +20,13 @@ def create_team(
     """
     Make a team: the pool of ``owner``, or an organisation with a wallet of its own.
 
+    :raises NotPermitted: ``actor`` is neither the owner nor staff who may add teams.
     :raises InvalidRequest: the name is empty, too long or holds characters that hide text.
     :raises NotATeamOwner: the owner's role brings no seats.
     :raises Conflict: the owner has a team already.
     """
+    if actor != owner:
+        require(actor, "accounts.add_team")
     name = clean_text(name, max=120)
     if not name:
         raise InvalidRequest("A team needs a name.")
@@ -51,8 +56,10 @@ def rename_team(
     """
     Change the name of ``team``.
 
+    :raises NotPermitted: ``actor`` is neither its owner nor staff who may change teams.
     :raises InvalidRequest: the name is empty, too long or holds characters that hide text.
     """
+    _require_owner_or_staff(actor, team)
     name = clean_text(name, max=120)
     if not name:
         raise InvalidRequest("A team needs a name.")
@@ -78,10 +85,12 @@ def add_member(
     """
     Give ``user`` a seat in ``team``. An organisation has as many seats as it likes.
 
+    :raises NotPermitted: ``actor`` is neither its owner nor staff who may change teams.
     :raises AlreadyMember: the user owns the team or has a seat.
     :raises Conflict: the user is not active.
     :raises NoSeatLeft: the seats that the owner's role brings are taken.
     """
+    _require_owner_or_staff(actor, team)
     team = _locked(team)
     if not user.is_active:
         raise Conflict(f"{user} is not active.")
@@ -108,8 +117,10 @@ def remove_member(
     """
     Take the seat of ``user`` in ``team`` away.
 
+    :raises NotPermitted: ``actor`` is neither its owner nor staff who may change teams.
     :raises NotFound: the user has none.
     """
+    _require_owner_or_staff(actor, team)
     team = _locked(team)
     removed, _ = team.memberships.filter(user=user).delete()
     if not removed:
@@ -124,9 +135,40 @@ def remove_member(
     )
 
 
+@transaction.atomic
+def delete_team(*, team: Team, actor: User, reason: str, at: datetime) -> None:
+    """
+    Delete a team that nobody has a seat in and that never had a wallet.
+
+    :raises NotPermitted: ``actor`` may not delete teams.
+    :raises InUse: it has members, or a wallet.
+    """
+    require(actor, "accounts.delete_team")
+    _locked(team)
+    if members := team.memberships.count():
+        raise InUse(f"Members of {team}: {members:,}. Remove them first.")
+    audit.record(
+        "accounts.team.deleted",
+        actor=actor,
+        target=team,
+        at=at,
+        reason=reason,
+        before={"name": team.name, "owner": team.owner and team.owner.email},
+    )
+    try:
+        team.delete()
+    except ProtectedError:
+        raise InUse(f"{team} has a wallet, whose history is kept.") from None
+
+
 def seats_of(owner: User) -> int:
     """Return how many members may share the wallet of ``owner``."""
     return owner.role.pool_seats if owner.role else 0
+
+
+def _require_owner_or_staff(actor: User | None, team: Team) -> None:
+    if actor is None or actor.pk != team.owner_id:
+        require(actor, "accounts.change_team")
 
 
 def _locked(team: Team) -> Team:

@@ -1,8 +1,11 @@
 """How people come, what they are, and how they leave."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
+from itertools import islice
 
+from allauth.account.models import EmailAddress
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import Group
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -11,14 +14,18 @@ from django.db.models import F
 
 from accounts import events
 from accounts.choices import StaffGroup
-from accounts.errors import InvalidFields, OwnAccount
-from accounts.identity import normalise_email
+from accounts.errors import InvalidFields, LastAdmin, OwnAccount
+from accounts.identity import identity_of, normalise_email
 from accounts.models import Role, User
+from accounts.models.users import ERASED_DOMAIN
+from accounts.permissions import require
+from accounts.services.staff_mail import NO_STAFF, SHUT_OUT, rights_of, tell_staff_changed
 from audit import services as audit
 from creditsite.errors import Conflict, InvalidRequest
 from creditsite.text import clean_text
 
 DEFAULT_ROLE = "member"
+USERS_PER_INSERT = 1_000
 
 
 def register_user(
@@ -56,8 +63,10 @@ def create_staff(
     """
     Make an account for a member of staff: no role, no superuser, what ``groups`` may do.
 
+    :raises NotPermitted: ``actor`` may not manage staff.
     :raises InvalidFields: e-mail, password or name will not do.
     """
+    require(actor, "accounts.manage_staff")
     user = _create(
         User(email=email, name=name, is_staff=True, date_joined=at),
         password=password,
@@ -73,6 +82,7 @@ def create_staff(
         reason=reason,
         after=_staff_state(user),
     )
+    tell_staff_changed(user, was=NO_STAFF, actor=actor, reason=reason)
     return user
 
 
@@ -83,8 +93,12 @@ def create_user(
     """
     Make an account on behalf of a person; it has no password until staff set one.
 
+    :raises NotPermitted: ``actor`` may not add users, or not give them a role.
     :raises InvalidFields: e-mail or name will not do.
     """
+    require(actor, "accounts.add_user")
+    if role:
+        require(actor, "accounts.assign_role")
     user = _create(
         User(email=email, name=name, role=role, date_joined=at),
         password=None,
@@ -100,6 +114,39 @@ def create_user(
         after={"role": role and role.code},
     )
     return user
+
+
+@transaction.atomic
+def create_users(*, emails: Iterable[str], actor: User | None, at: datetime) -> int:
+    """
+    Make an account for each of these sound addresses that nobody has; return how many.
+
+    They have no role, and no password until they set one. Nobody hears of them: who is brought from
+    elsewhere has not signed up. The caller records it.
+
+    :raises NotPermitted: ``actor`` may not add users.
+    """
+    require(actor, "accounts.add_user")
+    before, left = User.objects.count(), iter(emails)
+    while some := [normalise_email(email) for email in islice(left, USERS_PER_INSERT)]:
+        User.objects.bulk_create(
+            (
+                User(
+                    email=email,
+                    identity=identity_of(email),
+                    password=make_password(None),
+                    date_joined=at,
+                )
+                for email in some
+                if not email.endswith(f"@{ERASED_DOMAIN}")
+            ),
+            ignore_conflicts=True,
+        )
+        new = User.objects.filter(email__in=some, emailaddress=None)
+        EmailAddress.objects.bulk_create(
+            EmailAddress(user=user, email=user.email, primary=True) for user in new
+        )
+    return User.objects.count() - before
 
 
 def _create(
@@ -138,8 +185,10 @@ def rename_user(*, user: User, name: str, actor: User, reason: str, at: datetime
     """
     Change the name of ``user``.
 
+    :raises NotPermitted: ``actor`` may not change users.
     :raises InvalidRequest: the name is too long or holds characters that hide or reorder text.
     """
+    require(actor, "accounts.change_user")
     locked = _locked(user)
     before, locked.name = locked.name, clean_text(name, max=150)
     locked.save(update_fields=["name"])
@@ -160,9 +209,11 @@ def change_role(*, user: User, role: Role | None, actor: User, reason: str, at: 
     """
     Give ``user`` another role; subscribers of ``role_changed`` hear of it in the transaction.
 
+    :raises NotPermitted: ``actor`` may not assign roles.
     :raises OwnAccount: ``actor`` is the user.
     :raises Conflict: the user has that role already.
     """
+    require(actor, "accounts.assign_role")
     _refuse_own_account(user, actor)
     locked = _locked(user)
     previous_role = locked.role
@@ -188,9 +239,11 @@ def change_partner(*, user: User, is_partner: bool, actor: User, reason: str, at
     """
     Start or end the partner status; who subscribed to ``partner_changed`` clears partner credits.
 
+    :raises NotPermitted: ``actor`` may not switch partners.
     :raises OwnAccount: ``actor`` is the user.
     :raises Conflict: the status is so already.
     """
+    require(actor, "ledger.switch_partner")
     locked = _set_flag(
         "is_partner", "accounts.user.partner_changed", user, is_partner, actor, reason, at
     )
@@ -203,9 +256,11 @@ def change_agent(*, user: User, is_agent: bool, actor: User, reason: str, at: da
     """
     Start or end the agent status.
 
+    :raises NotPermitted: ``actor`` may not manage staff.
     :raises OwnAccount: ``actor`` is the user.
     :raises Conflict: the status is so already.
     """
+    require(actor, "accounts.manage_staff")
     return _set_flag("is_agent", "accounts.user.agent_changed", user, is_agent, actor, reason, at)
 
 
@@ -214,11 +269,19 @@ def deactivate_user(*, user: User, actor: User, reason: str, at: datetime) -> Us
     """
     Shut ``user`` out: no sign-in, every token and API key of theirs is void from now on.
 
+    :raises NotPermitted: ``actor`` may not manage staff.
     :raises OwnAccount: ``actor`` is the user.
+    :raises LastAdmin: the user is the last active Admin.
     :raises Conflict: the user is inactive already.
     """
+    _require_staff_manager(actor)
+    _refuse_own_account(user, actor)
+    keep_an_admin(without=user)
+    was = rights_of(user)
     locked = _set_flag("is_active", "accounts.user.deactivated", user, False, actor, reason, at)
-    _end_tokens(locked)
+    end_access(locked)
+    if locked.is_staff:
+        tell_staff_changed(locked, was=was, actor=actor, reason=reason)
     return locked
 
 
@@ -227,10 +290,17 @@ def activate_user(*, user: User, actor: User, reason: str, at: datetime) -> User
     """
     Let ``user`` in again; tokens issued before stay void.
 
+    :raises NotPermitted: ``actor`` may not manage staff.
     :raises OwnAccount: ``actor`` is the user.
-    :raises Conflict: the user is active already.
+    :raises Conflict: the user is active already, or was erased.
     """
-    return _set_flag("is_active", "accounts.user.activated", user, True, actor, reason, at)
+    require(actor, "accounts.manage_staff")
+    if user.is_erased:
+        raise Conflict("Who was erased does not come back; the person may sign up anew.")
+    locked = _set_flag("is_active", "accounts.user.activated", user, True, actor, reason, at)
+    if locked.is_staff:
+        tell_staff_changed(locked, was=SHUT_OUT, actor=actor, reason=reason)
+    return locked
 
 
 @transaction.atomic
@@ -246,18 +316,23 @@ def set_staff_groups(
     """
     Say whether ``user`` is staff and in which groups. It ends their tokens.
 
+    :raises NotPermitted: ``actor`` may not manage staff.
     :raises OwnAccount: ``actor`` is the user.
+    :raises LastAdmin: the user is the last active Admin, and would be none.
     :raises Conflict: nothing would change.
     """
+    _require_staff_manager(actor)
     _refuse_own_account(user, actor)
+    if not (is_staff and StaffGroup.ADMIN in groups):
+        keep_an_admin(without=user)
     locked = _locked(user)
-    before = _staff_state(locked)
+    before, was = _staff_state(locked), rights_of(locked)
     if before == {"is_staff": is_staff, "groups": sorted(groups)}:
         raise Conflict(f"The staff groups of {locked} are so already.")
     locked.is_staff = is_staff
     locked.save(update_fields=["is_staff"])
     locked.groups.set(Group.objects.filter(name__in=groups))
-    _end_tokens(locked)
+    end_access(locked)
     audit.record(
         "accounts.user.staff_changed",
         actor=actor,
@@ -267,6 +342,7 @@ def set_staff_groups(
         before=before,
         after=_staff_state(locked),
     )
+    tell_staff_changed(locked, was=was, actor=actor, reason=reason)
     return locked
 
 
@@ -274,6 +350,19 @@ def set_staff_groups(
 def set_password(*, user: User, password: str, actor: User, reason: str, at: datetime) -> User:
     """
     Give ``user`` a new password and end their tokens and sessions.
+
+    :raises NotPermitted: ``actor`` may not manage staff.
+    :raises InvalidFields: the password will not do.
+    """
+    require(actor, "accounts.manage_staff")
+    locked = give_password(user=user, password=password)
+    audit.record("accounts.user.password_set", actor=actor, target=locked, at=at, reason=reason)
+    return locked
+
+
+def give_password(*, user: User, password: str) -> User:
+    """
+    Give ``user`` a new password and end their tokens and sessions, in the open transaction.
 
     :raises InvalidFields: the password will not do.
     """
@@ -284,9 +373,36 @@ def set_password(*, user: User, password: str, actor: User, reason: str, at: dat
         raise InvalidFields(errors)
     locked.set_password(password)
     locked.save(update_fields=["password"])
-    _end_tokens(locked)
-    audit.record("accounts.user.password_set", actor=actor, target=locked, at=at, reason=reason)
+    end_access(locked)
     return locked
+
+
+def keep_an_admin(*, without: User) -> None:
+    """
+    Refuse to go on if there would be no active Admin without a user; call it before locking them.
+
+    Of several at once, one looks at a time: two Admins cannot end each other.
+
+    :raises LastAdmin: they are the last one.
+    """
+    admins = User.objects.filter(groups=_lock_admins(), is_staff=True, is_active=True)
+    if set(admins.values_list("pk", flat=True)) == {without.pk}:
+        raise LastAdmin
+
+
+def _lock_admins() -> Group:
+    """Return the group Admin, locked: rights of staff are taken one request at a time."""
+    return Group.objects.select_for_update(no_key=True).get(name=StaffGroup.ADMIN)
+
+
+def _require_staff_manager(actor: User) -> None:
+    """
+    Refuse an actor who may not manage staff, or not any more once it is their turn.
+
+    :raises NotPermitted: they may not.
+    """
+    _lock_admins()
+    require(User.objects.get(pk=actor.pk), "accounts.manage_staff")
 
 
 def _check_password(password: str, user: User, errors: dict[str, list[str]]) -> None:
@@ -331,7 +447,8 @@ def _refuse_own_account(user: User, actor: User) -> None:
         raise OwnAccount
 
 
-def _end_tokens(user: User) -> None:
+def end_access(user: User) -> None:
+    """End every session, token and refresh token that ``user`` has been given so far."""
     User.objects.filter(pk=user.pk).update(token_version=F("token_version") + 1)
     user.refresh_from_db(fields=["token_version"])
 

@@ -1,12 +1,14 @@
 """Roles, groups, teams, API keys and jobs in the admin."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+import time_machine
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import ApiKey, Job, Role, Team
 from accounts.services.api_keys import create_api_key, find_api_key
@@ -74,19 +76,7 @@ class TestDoors:
     def test_turn_an_end_user_away(self):
         client = Client()
         client.force_login(UserFactory())
-        assert client.get("/admin/accounts/user/").status_code == 302
-
-    def test_sign_staff_in_by_email_in_any_case(self):
-        staff = StaffFactory(email="ada@example.com")
-        staff.set_password(PASSWORD)
-        staff.save()
-        client = Client()
-        assert "unfold" in client.get("/admin/login/").content.decode()
-        response = client.post(
-            "/admin/login/", {"username": "Ada@Example.com", "password": PASSWORD}
-        )
-        assert response.url == "/admin/"
-        assert client.get("/admin/").status_code == 200
+        assert client.get("/admin/accounts/user/").status_code == 403
 
 
 def job():
@@ -105,6 +95,7 @@ class TestRoleAdmin:
         role = Role.objects.get(code="member")
         url = f"/admin/accounts/role/{role.pk}/change/"
         data = {"code": "hacked", "name": "Member", "allotment": 400, "pool_seats": 0}
+        data |= {"reason": REASON}
         assert as_role("Admin").post(url, data).status_code == 302
         role.refresh_from_db()
         assert (role.code, role.allotment) == ("member", 400)
@@ -114,9 +105,10 @@ class TestRoleAdmin:
 
     def test_adds_a_role(self):
         data = {"code": "student", "name": "Student", "allotment": 50, "pool_seats": 0}
+        data |= {"reason": REASON}
         as_role("Admin").post("/admin/accounts/role/add/", data)
         assert Role.objects.get(code="student").allotment == 50
-        assert recorded() == [("accounts.role.created", "")]
+        assert recorded() == [("accounts.role.created", REASON)]
 
     def test_is_not_changed_by_finance(self):
         role = Role.objects.get(code="member")
@@ -125,6 +117,37 @@ class TestRoleAdmin:
             as_role("Finance").post(url, {"name": "x", "allotment": 1, "pool_seats": 1}).status_code
             == 403
         )
+
+
+@pytest.mark.django_db
+class TestDeletingARole:
+    def test_asks_for_the_phrase_and_records_why(self):
+        role = Role.objects.create(code="student", name="Student")
+        client, url = as_role("Admin"), f"/admin/accounts/role/{role.pk}/delete/"
+        assert "Type exactly: DELETE student" in client.get(url).content.decode()
+        client.post(url, confirmed(confirmation="DELETE Student"))
+        assert Role.objects.filter(pk=role.pk).exists()
+        done = client.post(url, confirmed(confirmation="DELETE student"))
+        assert done.url == "/admin/accounts/role/"
+        assert not Role.objects.filter(pk=role.pk).exists()
+        assert recorded() == [("accounts.role.deleted", REASON)]
+        assert AuditEvent.objects.get().target_id == str(role.pk)
+
+    def test_is_refused_with_a_sentence_while_somebody_has_it(self):
+        role = Role.objects.get(code="recruitpro")
+        UserFactory(role=role)
+        url = f"/admin/accounts/role/{role.pk}/delete/"
+        page = as_role("Admin").post(url, confirmed(confirmation="DELETE recruitpro"))
+        assert "Give them another one first." in page.content.decode()
+        assert Role.objects.filter(pk=role.pk).exists()
+
+    @pytest.mark.parametrize("group", ["Finance", "Auditor", "Support"])
+    def test_is_for_admins(self, group):
+        role = Role.objects.create(code="student", name="Student")
+        url = f"/admin/accounts/role/{role.pk}/delete/"
+        answer = as_role(group).post(url, confirmed(confirmation="DELETE student"))
+        assert answer.status_code == 403
+        assert Role.objects.filter(pk=role.pk).exists()
 
 
 @pytest.mark.django_db
@@ -147,7 +170,7 @@ class TestTeamAdmin:
         )
         assert response.status_code == 302
         assert Team.objects.get().owner == owner
-        assert recorded() == [("accounts.team.created", "")]
+        assert recorded() == [("accounts.team.created", REASON)]
 
     def test_shows_a_refusal(self):
         client = as_role("Admin")
@@ -202,28 +225,102 @@ class TestTeamAdmin:
 
 def team_data(**fields):
     management = {"TOTAL_FORMS": 0, "INITIAL_FORMS": 0, "MIN_NUM_FORMS": 0, "MAX_NUM_FORMS": 0}
-    return {f"memberships-{name}": value for name, value in management.items()} | fields
+    return {f"memberships-{name}": value for name, value in management.items()} | {
+        "reason": REASON,
+        **fields,
+    }
+
+
+def secret_on(page):
+    (secret,) = re.findall(r"ck_live_[0-9A-Za-z]{51}", page.content.decode())
+    return secret
 
 
 @pytest.mark.django_db
 class TestApiKeyAdmin:
     def test_shows_the_secret_once(self):
         owner, client = StaffFactory(), as_role("Admin")
-        data = {"name": "gateway", "owner": owner.pk, "scopes": ["credits:read", "credits:spend"]}
+        data = {
+            "name": "gateway",
+            "owner": owner.pk,
+            "scopes": ["credits:read", "credits:spend"],
+            "daily_cap": 5_000,
+            "reason": REASON,
+        }
         page = client.post("/admin/accounts/apikey/add/", data)
-        (secret,) = re.findall(r"ck_live_[0-9A-Za-z]{51}", page.content.decode())
+        secret = secret_on(page)
         key = ApiKey.objects.get()
         assert find_api_key(secret=secret, at=key.created_at) == key
+        assert key.daily_cap == 5_000
+        assert key.expires_at - key.created_at == timedelta(days=365)
         assert "no-store" in page["Cache-Control"]
         for url in ["/admin/accounts/apikey/", f"/admin/accounts/apikey/{key.pk}/change/"]:
             later = client.get(url).content.decode()
             assert key.prefix in later
             assert secret not in later
-        assert recorded() == [("accounts.api_key.created", "")]
+        assert recorded() == [("accounts.api_key.created", REASON)]
+
+    def test_asks_for_a_reason(self):
+        data = {"name": "gateway", "owner": StaffFactory().pk, "scopes": ["credits:read"]}
+        page = as_role("Admin").post("/admin/accounts/apikey/add/", data)
+        assert page.context["adminform"].form.errors.keys() == {"reason"}
+        assert not ApiKey.objects.exists()
+
+    def test_rotates_and_shows_the_new_secret_once(self):
+        old, client = key(), as_role("Admin")
+        url = f"/admin/accounts/apikey/{old.pk}/rotate/"
+        assert "works until it is revoked. Last used: never." in client.get(url).content.decode()
+        page = client.post(url, confirmed())
+        secret = secret_on(page)
+        new = ApiKey.objects.get(replaces=old)
+        assert find_api_key(secret=secret, at=new.created_at) == new
+        assert "no-store" in page["Cache-Control"]
+        ApiKey.objects.filter(pk=old.pk).update(last_used_at=AT, last_used_address="192.0.2.7")
+        listed = client.get("/admin/accounts/apikey/").content.decode()
+        assert "rotated, still live" in listed
+        assert "2026-11-20 12:00 UTC from 192.0.2.7" in listed
+        assert recorded()[1:] == [
+            ("accounts.api_key.rotated", REASON),
+            ("accounts.api_key.created", REASON),
+        ]
+
+    def test_rotates_once_however_often_it_is_sent(self):
+        old, client = key(), as_role("Admin")
+        url = f"/admin/accounts/apikey/{old.pk}/rotate/"
+        answers = [client.post(url, confirmed()) for _ in range(2)]
+        assert [answer.status_code for answer in answers] == [200, 302]
+        assert ApiKey.objects.count() == 2
+
+    @pytest.mark.parametrize("group", ["Auditor", "Finance"])
+    def test_is_rotated_by_admins_only(self, group):
+        old = key()
+        url = f"/admin/accounts/apikey/{old.pk}/rotate/"
+        assert as_role(group).post(url, confirmed()).status_code == 403
+        assert ApiKey.objects.count() == 1
+
+    @pytest.mark.parametrize("url", ["add/", "{pk}/rotate/"])
+    def test_takes_a_recent_sign_in_to_make_one(self, url):
+        old, client = key(), as_role("Admin")
+        with time_machine.travel(timezone.now() + timedelta(minutes=6)):
+            page = client.get(f"/admin/accounts/apikey/{url.format(pk=old.pk)}")
+        assert (page.status_code, "reauthenticate" in page.url) == (302, True)
+
+    def test_shows_that_a_key_ended_with_its_owner(self):
+        made = key()
+        made.owner.groups.clear()
+        assert (
+            "ended with its owner"
+            in as_role("Admin").get("/admin/accounts/apikey/").content.decode()
+        )
 
     def test_shows_a_refusal(self):
         client = as_role("Admin")
-        data = {"name": "gateway", "owner": UserFactory().pk, "scopes": ["credits:read"]}
+        data = {
+            "name": "gateway",
+            "owner": UserFactory().pk,
+            "scopes": ["credits:read"],
+            "reason": REASON,
+        }
         response = client.post("/admin/accounts/apikey/add/", data)
         assert "must be active staff" in client.get(response.url).content.decode()
         assert not ApiKey.objects.exists()
@@ -273,7 +370,7 @@ class TestApiKeyAdmin:
         client = as_role("Auditor")
         for _ in range(2):
             key()
-            with django_assert_num_queries(7):
+            with django_assert_num_queries(5):
                 client.get("/admin/accounts/apikey/")
             key()
 
@@ -329,6 +426,13 @@ class TestJobAdmin:
         client = as_role("Auditor")
         for _ in range(2):
             job()
-            with django_assert_num_queries(8):
+            with django_assert_num_queries(6):
                 client.get("/admin/accounts/job/")
             job()
+
+    def test_deletes_a_team_that_is_not_used(self):
+        team, client = TeamFactory(name="Lab"), as_role("Admin")
+        url = f"/admin/accounts/team/{team.pk}/delete/"
+        assert client.post(url, confirmed(confirmation="DELETE Lab")).url == "/admin/accounts/team/"
+        assert not Team.objects.exists()
+        assert recorded() == [("accounts.team.deleted", REASON)]

@@ -13,6 +13,7 @@ from creditsite.testing.people import as_role
 LIST = "/admin/accounts/user/"
 REASON = "asked for by the user"
 PASSWORD = "correct horse battery"
+RIGHTS = {"role", "staff", "start-agent", "deactivate"}
 
 
 def change_url(user):
@@ -35,8 +36,26 @@ def submit(client, user, **changes):
     return client.post(change_url(user), data)
 
 
-def group(name):
-    return Group.objects.get(name=name).pk
+def acts_on(page):
+    return {action["name"] for action in page.context["page_actions"]}
+
+
+def act_url(user, act):
+    return f"{LIST}{user.pk}/{act}/"
+
+
+def answers(page):
+    """Return what a browser would send of a page that asks, with a reason."""
+    form = page.context["form"]
+    values = {name: form[name].value() for name in form.fields}
+    given = {name: value for name, value in values.items() if value not in (None, False, [])}
+    return given | {"reason": REASON, "confirmed": "yes"}
+
+
+def send(client, user, act, **typed):
+    """Open the page of an act, answer it as ``typed`` and send it."""
+    page = client.get(act_url(user, act))
+    return client.post(act_url(user, act), answers(page) | typed) if page.context else page
 
 
 def recorded():
@@ -60,21 +79,21 @@ class TestUserList:
         client = as_role("Finance")
         for _ in range(2):
             UserFactory()
-            with django_assert_num_queries(8):
+            with django_assert_num_queries(7):
                 client.get(LIST)
             UserFactory()
 
 
 @pytest.mark.django_db
 class TestUserPage:
-    def test_lets_an_admin_change_what_it_should(self):
-        fields = inputs(as_role("Admin").get(change_url(UserFactory())))
-        rights = {"role", "is_agent", "is_active", "is_staff", "groups"}
-        assert fields == {"name", "reason", "shown"} | rights
+    def test_lets_an_admin_change_the_name_here_and_offers_the_rest_as_acts(self):
+        page = as_role("Admin").get(change_url(UserFactory()))
+        assert inputs(page) == {"name", "reason"}
+        assert acts_on(page) >= RIGHTS
 
     def test_offers_nobody_their_own_rights(self):
         client = as_role("Admin")
-        assert inputs(client.get(change_url(client.user))) == {"name", "reason", "shown"}
+        assert not RIGHTS & acts_on(client.get(change_url(client.user)))
 
     @pytest.mark.parametrize("staff", ["Finance", "Support", "Auditor"])
     def test_lets_others_look_only(self, staff):
@@ -82,18 +101,19 @@ class TestUserPage:
         page = client.get(change_url(user))
         assert user.email in page.content.decode()
         assert 'name="_save"' not in page.content.decode()
-        assert 'name="role"' not in page.content.decode()
-        data = {"name": "x", "is_staff": "on", "groups": [group("Admin")], "reason": REASON}
+        assert acts_on(page) == set()
+        data = {"name": "x", "is_staff": "on", "groups": ["Admin"], "reason": REASON}
         assert client.post(change_url(user), data).status_code == 403
+        assert client.post(act_url(user, "staff"), data).status_code == 403
         user.refresh_from_db()
         assert (user.is_staff, user.groups.count(), recorded()) == (False, 0, [])
 
-    def test_lets_a_superuser_without_a_group_change_no_rights(self):
+    def test_shows_a_superuser_without_a_group_nothing(self):
         user, client = UserFactory(), as_role("", is_superuser=True)
-        assert inputs(client.get(change_url(user))) == {"name", "reason", "shown"}
-        submit(client, user, is_staff="on", groups=[group("Admin")], reason=REASON)
+        assert client.get(change_url(user)).status_code == 403
+        assert client.post(act_url(user, "staff"), {"is_staff": "on"}).status_code == 403
         user.refresh_from_db()
-        assert (user.is_staff, user.groups.count()) == (False, 0)
+        assert user.is_staff is False
 
     def test_never_offers_superuser_or_single_permissions(self):
         user, client = UserFactory(), as_role("Admin")
@@ -103,27 +123,61 @@ class TestUserPage:
             name="New",
             reason=REASON,
             is_superuser="on",
+            is_staff="on",
             user_permissions=[1],
+            groups=[1],
             is_partner="on",
         )
         user.refresh_from_db()
-        assert (user.name, user.is_superuser, user.is_partner) == ("New", False, False)
+        flags = (user.is_superuser, user.is_staff, user.is_partner)
+        assert (user.name, flags) == ("New", (False, False, False))
         assert not user.user_permissions.exists()
+        assert not user.groups.exists()
 
+    def test_changes_the_name_through_the_service_and_records_why(self):
+        user = UserFactory()
+        assert submit(as_role("Admin"), user, name="Grace", reason=REASON).status_code == 302
+        assert recorded() == [("accounts.user.renamed", REASON)]
+
+    def test_changes_nothing_without_a_reason(self):
+        user = UserFactory(name="Ada")
+        page = submit(as_role("Admin"), user, name="Grace", reason="")
+        assert "A change needs a reason." in page.content.decode()
+        user.refresh_from_db()
+        assert (user.name, recorded()) == ("Ada", [])
+
+    def test_records_nothing_when_nothing_changes(self):
+        user = UserFactory()
+        assert submit(as_role("Admin"), user).status_code == 302
+        assert recorded() == []
+
+
+@pytest.mark.django_db
+class TestActs:
     @pytest.mark.parametrize(
-        ("changes", "action"),
+        ("act", "action"),
         [
-            ({"name": "Grace"}, "accounts.user.renamed"),
-            ({"is_agent": "on"}, "accounts.user.agent_changed"),
-            ({"is_active": False}, "accounts.user.deactivated"),
+            ("start-agent", "accounts.user.agent_changed"),
+            ("deactivate", "accounts.user.deactivated"),
         ],
     )
-    def test_changes_through_the_service_and_records_why(self, changes, action):
+    def test_go_through_the_service_and_record_why(self, act, action):
         user = UserFactory()
-        assert submit(as_role("Admin"), user, **changes, reason=REASON).status_code == 302
+        assert send(as_role("Admin"), user, act).url == change_url(user)
+        user.refresh_from_db()
         assert recorded() == [(action, REASON)]
+        assert (user.is_agent, user.is_active) == (act == "start-agent", act != "deactivate")
 
-    def test_changes_the_role_and_announces_it(self, monkeypatch):
+    @pytest.mark.parametrize(
+        ("act", "flag"), [("end-agent", "is_agent"), ("activate", "is_active")]
+    )
+    def test_undo_each_other(self, act, flag):
+        user = UserFactory(is_agent=True, is_active=False)
+        send(as_role("Admin"), user, act)
+        user.refresh_from_db()
+        assert getattr(user, flag) is (act == "activate")
+
+    def test_change_the_role_and_announce_it(self, monkeypatch):
         told = []
         monkeypatch.setattr(
             events.role_changed,
@@ -131,40 +185,41 @@ class TestUserPage:
             [lambda **facts: told.append(facts["previous_role"].code)],
         )
         user, role = UserFactory(), Role.objects.get(code="recruitpro")
-        submit(as_role("Admin"), user, role=role.pk, reason=REASON)
+        send(as_role("Admin"), user, "role", role=role.pk)
         user.refresh_from_db()
         assert (user.role, told) == (role, ["member"])
         assert recorded() == [("accounts.user.role_changed", REASON)]
 
-    def test_makes_staff_of_a_group(self):
+    def test_make_staff_of_a_group(self):
         user = UserFactory()
-        submit(as_role("Admin"), user, is_staff="on", groups=[group("Finance")], reason=REASON)
+        send(as_role("Admin"), user, "staff", is_staff="on", groups_of_staff=["Finance"])
         user.refresh_from_db()
         assert (user.is_staff, [g.name for g in user.groups.all()]) == (True, ["Finance"])
         assert recorded() == [("accounts.user.staff_changed", REASON)]
 
-    def test_changes_nothing_without_a_reason(self):
-        user = UserFactory()
-        page = submit(as_role("Admin"), user, is_agent="on", reason="")
-        assert "A change needs a reason." in page.content.decode()
-        user.refresh_from_db()
-        assert (user.is_agent, recorded()) == (False, [])
+    def test_show_who_is_in_which_group_already(self):
+        client, user = as_role("Admin"), StaffFactory(groups="Finance")
+        form = client.get(act_url(user, "staff")).context["form"]
+        assert form["is_staff"].value() is True
+        assert form["groups_of_staff"].value() == ["Finance"]
 
-    def test_refuses_a_page_that_somebody_has_overtaken(self):
-        user, client = UserFactory(name="Ada"), as_role("Admin")
-        shown = client.get(change_url(user)).context["adminform"].form["shown"].value()
-        User.objects.filter(pk=user.pk).update(is_agent=True)
-        page = client.post(change_url(user), {"name": "Eve", "reason": REASON, "shown": shown})
+    def test_refuse_a_page_that_somebody_has_overtaken(self):
+        user, client = UserFactory(), as_role("Admin")
+        page = client.get(act_url(user, "staff"))
+        user.groups.add(Group.objects.get(name="Support"))
+        data = answers(page) | {"is_staff": "on", "groups_of_staff": ["Finance"]}
+        page = client.post(act_url(user, "staff"), data)
         assert "Somebody has changed this user meanwhile" in page.content.decode()
-        user.refresh_from_db()
-        assert (user.name, user.is_agent) == ("Ada", True)
+        assert [group.name for group in user.groups.all()] == ["Support"]
 
-    def test_records_nothing_when_nothing_changes(self):
-        user = UserFactory()
-        assert submit(as_role("Admin"), user).status_code == 302
-        assert recorded() == []
+    def test_refuse_ones_own_account_whatever_is_posted(self):
+        client = as_role("Admin")
+        page = send(client, client.user, "staff")
+        assert "Nobody changes the rights of their own account." in page.content.decode()
+        client.user.refresh_from_db()
+        assert client.user.is_staff
 
-    def test_shows_a_refusal_of_a_subscriber(self, monkeypatch):
+    def test_show_a_refusal_of_a_subscriber(self, monkeypatch):
         from creditsite.errors import Conflict
 
         def refuse(**facts):
@@ -173,11 +228,15 @@ class TestUserPage:
         monkeypatch.setattr(events.role_changed, "handlers", [refuse])
         user, client = UserFactory(), as_role("Admin")
         role = Role.objects.get(code="admin")
-        response = submit(client, user, name="Grace", role=role.pk, reason=REASON)
-        assert "Not while a hold is open." in client.get(response.url).content.decode()
-        before = user.name
+        page = send(client, user, "role", role=role.pk)
+        assert "Not while a hold is open." in page.content.decode()
         user.refresh_from_db()
-        assert (user.name, user.role.code, recorded()) == (before, "member", [])
+        assert (user.role.code, recorded()) == ("member", [])
+
+    def test_delete_nobody(self):
+        user = UserFactory()
+        assert as_role("Admin").post(f"{LIST}{user.pk}/delete/", {"post": "yes"}).status_code == 403
+        assert User.objects.filter(pk=user.pk).exists()
 
 
 @pytest.mark.django_db

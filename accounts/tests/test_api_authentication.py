@@ -1,3 +1,5 @@
+import base64
+import json
 from datetime import timedelta
 
 import jwt
@@ -62,12 +64,36 @@ class TestBearerAuthentication:
         with django_assert_num_queries(1):
             assert BearerAuthentication().authenticate(request)[0] == user
 
-    def test_puts_nothing_but_id_and_version_into_a_token(self, user):
+    def test_says_who_and_when_in_a_token_and_nothing_about_rights(self, user):
         for token in token_pair(user).values():
             said = jwt.decode(token, options={"verify_signature": False})
             assert said.keys() == {
-                "token_type", "exp", "iat", "jti", "user_id", "token_version", "aud", "iss"
+                "token_type", "exp", "iat", "jti", "aud", "iss",
+                "user_id", "token_version", "sid", "auth_time", "amr",
             }  # fmt: skip
+
+    def test_ends_at_once_with_its_session(self, user):
+        pair, other = token_pair(user), token_pair(user)
+        assert APIClient().post("/api/auth/logout", {"refresh": pair["refresh"]}).status_code == 204
+        assert me(f"Bearer {pair['access']}").status_code == 401
+        assert me(f"Bearer {other['access']}").status_code == 200
+
+    def test_accepts_what_the_key_of_before_has_signed(self, user, settings):
+        token = token_pair(user)["access"]
+        settings.JWT_SIGNING_KEY, settings.JWT_SIGNING_KEY_OLD = "n" * 50, settings.JWT_SIGNING_KEY
+        assert me(f"Bearer {token}").status_code == 200
+        newer = token_pair(user)["access"]
+        assert me(f"Bearer {newer}").status_code == 200
+        settings.JWT_SIGNING_KEY_OLD = ""
+        assert [me(f"Bearer {each}").status_code for each in (token, newer)] == [401, 200]
+
+    @pytest.mark.parametrize("kid", ["", "unknown", None, 5, ["a"]])
+    def test_refuses_a_key_that_is_named_but_not_ours(self, user, kid):
+        text = jwt.encode(claims(user), "k" * 50, algorithm="HS256")
+        head = {"alg": "HS256", "typ": "JWT", "kid": kid}
+        encoded = base64.urlsafe_b64encode(json.dumps(head).encode()).rstrip(b"=").decode()
+        forged = ".".join([encoded, *text.split(".")[1:]])
+        assert me(f"Bearer {forged}").status_code == 401
 
     def test_accepts_the_claims_that_the_refusals_below_change(self, user):
         assert me(f"Bearer {signed(claims(user))}").status_code == 200
@@ -153,6 +179,7 @@ class TestApiKeyAuthentication:
 
     def test_names_the_owner_and_the_key(self, owner, key, rf, django_assert_num_queries):
         request = rf.get(ME, HTTP_AUTHORIZATION=f"Api-Key {key[1]}")
+        ApiKeyAuthentication().authenticate(request)  # which writes down that it was used
         with django_assert_num_queries(1):
             assert ApiKeyAuthentication().authenticate(request) == (owner, key[0])
 
@@ -166,7 +193,7 @@ class TestApiKeyAuthentication:
         assert (response.status_code, response.json()["code"]) == (401, "not_authenticated")
 
     def test_refuses_a_revoked_key(self, owner, key):
-        revoke_api_key(key=key[0], actor=owner, reason="Test", at=timezone.now())
+        revoke_api_key(key=key[0], actor=None, reason="Test", at=timezone.now())
         assert me(f"Api-Key {key[1]}").status_code == 401
 
     def test_refuses_the_key_of_an_owner_who_was_shut_out(self, owner, key):

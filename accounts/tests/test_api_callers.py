@@ -1,12 +1,18 @@
+from datetime import timedelta
+
 import pytest
+from django.urls import ResolverMatch
 from django.utils import timezone
+from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.request import Request
 from rest_framework.test import APIRequestFactory
 
 from accounts.api.callers import caller_of, idempotency_key, is_service, subject_of, user_named
-from accounts.api.permissions import HasScope, IsUser, MissingScope, StaffMay
+from accounts.api.permissions import ByTable, MissingScope
 from accounts.choices import ApiScope, StaffGroup
 from accounts.models import ApiKey, User
+from accounts.permissions import API, PUBLIC, USER, Door, key, staff_in_person
+from accounts.permissions import staff as staff_door
 from accounts.services.users import create_staff
 from creditsite.errors import InvalidRequest, NotFound
 
@@ -34,7 +40,12 @@ def staff(group: StaffGroup) -> User:
 
 def key_of(owner: User, *scopes: str) -> ApiKey:
     return ApiKey.objects.create(
-        name="Service", prefix="p", digest=b"d", scopes=list(scopes), owner=owner
+        name="Service",
+        prefix="p",
+        digest=b"d",
+        scopes=list(scopes),
+        owner=owner,
+        expires_at=timezone.now() + timedelta(days=1),
     )
 
 
@@ -113,76 +124,87 @@ class TestUserNamed:
             user_named(2**63 - 1)
 
 
-class TestIsUser:
-    def test_lets_users_in_and_keys_out(self, user):
-        assert IsUser().has_permission(request_by(user), None)
-        assert not IsUser().has_permission(request_by(user, key_of(user, *ApiScope.values)), None)
+@pytest.fixture
+def ask(monkeypatch):
+    """Return a function that asks whether a door of its own lets a request in."""
 
-    def test_lets_nobody_else_in(self, db):
-        request = Request(APIRequestFactory().get("/"))
-        assert not IsUser().has_permission(request, None)
+    def lets_in(door: Door, request: Request, method: str = "POST") -> bool:
+        monkeypatch.setitem(API, "/api/things/{thing_id}", {method: door})
+        request._request.resolver_match = ResolverMatch(
+            lambda: None, (), {}, route="api/things/<int:thing_id>"
+        )
+        return ByTable().has_permission(request, None)
+
+    return lets_in
 
 
-class TestHasScope:
-    def test_lets_every_user_in(self, user):
-        assert HasScope(ApiScope.CREDITS_SPEND).has_permission(request_by(user), None)
+READ = key(ApiScope.CREDITS_READ)
+ADJUST = staff_door("ledger.adjust_wallet")
 
-    def test_lets_a_key_with_the_scope_in(self, user):
-        request = request_by(user, key_of(user, ApiScope.CREDITS_SPEND))
-        assert HasScope(ApiScope.CREDITS_SPEND).has_permission(request, None)
 
-    @pytest.mark.parametrize(
-        "missing", [scope for scope in ApiScope if scope != ApiScope.CREDITS_SPEND]
-    )
-    def test_refuses_a_key_with_other_scopes(self, user, missing):
+class TestByTable:
+    def test_lets_anybody_in_where_the_door_is_public(self, ask):
+        assert ask(PUBLIC, Request(APIRequestFactory().post("/")))
+
+    @pytest.mark.parametrize("door", [USER, READ, ADJUST])
+    def test_lets_nobody_in_elsewhere_who_is_not_signed_in(self, ask, db, door):
+        assert not ask(door, Request(APIRequestFactory().post("/")))
+
+    def test_lets_users_in_and_keys_out(self, ask, user):
+        assert ask(USER, request_by(user))
+        assert not ask(USER, request_by(user, key_of(user, *ApiScope.values)))
+
+    def test_lets_a_key_with_the_scope_in(self, ask, user):
+        assert ask(READ, request_by(user))
+        assert ask(READ, request_by(user, key_of(user, ApiScope.CREDITS_READ)))
+
+    @pytest.mark.parametrize("missing", ApiScope)
+    def test_refuses_a_key_with_other_scopes(self, ask, user, missing):
         request = request_by(user, key_of(user, *set(ApiScope.values) - {missing}))
         with pytest.raises(MissingScope) as refusal:
-            HasScope(missing).has_permission(request, None)
+            ask(key(missing), request)
         assert (refusal.value.code, refusal.value.status) == ("missing_scope", 403)
         assert refusal.value.numbers == {"scope": missing}
 
-    def test_may_ask_another_scope_of_who_only_reads(self, user):
-        door = HasScope(ApiScope.CREDITS_HOLD, reading=ApiScope.CREDITS_READ)
-        reader = key_of(user, ApiScope.CREDITS_READ)
-        assert door.has_permission(request_by(user, reader, method="get"), None)
-        with pytest.raises(MissingScope):
-            door.has_permission(request_by(user, reader, method="post"), None)
-
-    def test_lets_nobody_in_who_is_not_signed_in(self, db):
-        assert not HasScope(ApiScope.CREDITS_READ).has_permission(
-            Request(APIRequestFactory().get("/")), None
-        )
-
-
-ADJUST = StaffMay("ledger.adjust_wallet")
-
-
-class TestStaffMay:
     @pytest.mark.parametrize("group", StaffGroup)
-    def test_follows_the_table_of_permissions(self, db, group):
+    def test_follows_the_table_of_permissions(self, ask, db, group):
         allowed = group in (StaffGroup.ADMIN, StaffGroup.FINANCE)
-        assert ADJUST.has_permission(request_by(staff(group)), None) == allowed
+        assert ask(ADJUST, request_by(staff(group))) == allowed
 
-    def test_refuses_users_and_superusers(self, user):
-        assert not ADJUST.has_permission(request_by(user), None)
-        root = User.objects.create_superuser("root@example.com")
-        assert not ADJUST.has_permission(request_by(root), None)
+    def test_refuses_users_and_superusers(self, ask, user):
+        assert not ask(ADJUST, request_by(user))
+        assert not ask(ADJUST, request_by(User.objects.create_superuser("root@example.com")))
 
-    def test_lets_a_key_in_whose_owner_may(self, db):
-        request = request_by(
-            finance := staff(StaffGroup.FINANCE), key_of(finance, ApiScope.CREDITS_ADMIN)
-        )
-        assert ADJUST.has_permission(request, None)
+    def test_lets_a_key_in_whose_owner_may(self, ask, db):
+        finance = staff(StaffGroup.FINANCE)
+        assert ask(ADJUST, request_by(finance, key_of(finance, ApiScope.CREDITS_ADMIN)))
 
-    def test_refuses_a_key_whose_owner_may_not(self, db):
-        request = request_by(
-            support := staff(StaffGroup.SUPPORT), key_of(support, ApiScope.CREDITS_ADMIN)
-        )
-        assert not ADJUST.has_permission(request, None)
+    def test_refuses_a_key_whose_owner_may_not(self, ask, db):
+        support = staff(StaffGroup.SUPPORT)
+        assert not ask(ADJUST, request_by(support, key_of(support, ApiScope.CREDITS_ADMIN)))
 
-    def test_refuses_a_key_without_the_scope(self, db):
-        request = request_by(
-            finance := staff(StaffGroup.FINANCE), key_of(finance, ApiScope.CREDITS_SPEND)
-        )
+    def test_refuses_a_key_without_the_scope(self, ask, db):
+        finance = staff(StaffGroup.FINANCE)
         with pytest.raises(MissingScope):
-            ADJUST.has_permission(request, None)
+            ask(ADJUST, request_by(finance, key_of(finance, ApiScope.CREDITS_SPEND)))
+
+    def test_refuses_every_key_where_staff_must_come_in_person(self, ask, db):
+        finance = staff(StaffGroup.FINANCE)
+        door = staff_in_person("ledger.adjust_wallet")
+        assert ask(door, request_by(finance))
+        assert not ask(door, request_by(finance, key_of(finance, *ApiScope.values)))
+
+    def test_takes_head_for_get(self, ask, user):
+        assert ask(USER, request_by(user, method="head"), method="GET")
+
+    def test_knows_no_method_that_is_not_listed(self, ask, user):
+        with pytest.raises(MethodNotAllowed):
+            ask(USER, request_by(user, method="delete"))
+        with pytest.raises(MethodNotAllowed):
+            ask(PUBLIC, Request(APIRequestFactory().delete("/")))
+        assert not ask(USER, Request(APIRequestFactory().delete("/")))
+
+    def test_is_shut_where_the_table_is_silent(self, user):
+        request = request_by(user)
+        request._request.resolver_match = ResolverMatch(lambda: None, (), {}, route="api/new")
+        assert not ByTable().has_permission(request, None)

@@ -1,8 +1,10 @@
 import io
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth import authenticate
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from accounts.models import ApiKey, User
 from accounts.services.api_keys import find_api_key
@@ -75,11 +77,14 @@ class TestCreateApiKey:
             "--scope",
             "credits:spend",
         ]
-        secret = call("create_api_key", "gateway", *arguments, "--expires", "2999-12-31").strip()
+        last_day = timezone.now().date() + timedelta(days=364)
+        arguments += ["--expires", last_day.isoformat(), "--daily-cap", "900"]
+        secret = call("create_api_key", "gateway", *arguments).strip()
         key = ApiKey.objects.get()
         assert find_api_key(secret=secret, at=key.created_at) == key
         assert (key.owner, key.scopes) == (owner, ["credits:read", "credits:spend"])
-        assert key.expires_at.isoformat() == "3000-01-01T00:00:00+00:00"
+        assert key.expires_at.date() == last_day + timedelta(days=1)
+        assert key.daily_cap == 900
         assert AuditEvent.objects.get().action == "accounts.api_key.created"
 
     @pytest.mark.parametrize(
@@ -89,7 +94,9 @@ class TestCreateApiKey:
             ["--owner", "user@example.com", "--scope", "credits:read"],
             ["--owner", "ada@example.com", "--scope", "credits:mint"],
             ["--owner", "ada@example.com", "--scope", "credits:read", "--expires", "2001-01-01"],
+            ["--owner", "ada@example.com", "--scope", "credits:read", "--expires", "2999-12-31"],
             ["--owner", "ada@example.com", "--scope", "credits:read", "--expires", "tomorrow"],
+            ["--owner", "ada@example.com", "--scope", "credits:read", "--daily-cap", "0"],
             ["--owner", "ada@example.com"],
         ],
     )
@@ -99,3 +106,26 @@ class TestCreateApiKey:
         with pytest.raises(CommandError):
             call("create_api_key", "gateway", *arguments)
         assert not ApiKey.objects.exists()
+
+
+@pytest.mark.django_db
+class TestRotateApiKey:
+    def test_prints_a_key_that_works_beside_the_old_one(self):
+        StaffFactory(email="ada@example.com")
+        old = call(
+            "create_api_key", "gateway", "--owner", "ada@example.com", "--scope", "credits:read"
+        ).strip()
+        new = call("rotate_api_key", old[:16]).strip()
+        keys = [find_api_key(secret=secret, at=timezone.now()) for secret in (old, new)]
+        assert keys[1].replaces == keys[0]
+
+    def test_refuses_a_key_that_is_not_there_and_one_that_is_rotated(self):
+        StaffFactory(email="ada@example.com")
+        old = call(
+            "create_api_key", "gateway", "--owner", "ada@example.com", "--scope", "credits:read"
+        ).strip()
+        call("rotate_api_key", old[:16])
+        for prefix in (old[:16], "ck_live_nothing"):
+            with pytest.raises(CommandError):
+                call("rotate_api_key", prefix)
+        assert ApiKey.objects.count() == 2

@@ -240,6 +240,45 @@ class TestMoves:
 
 
 @pytest.mark.django_db
+class TestEnded:
+    @pytest.fixture
+    def told(self, monkeypatch):
+        """What those who asked to hear of the end of jobs of a kind were told."""
+        heard = []
+
+        def hear(*, job, at):
+            heard.append((job.pk, job.status, job.result.get("made"), at))
+
+        monkeypatch.setattr(jobs, "WORK", {})
+        monkeypatch.setattr(jobs, "ENDED", {})
+        jobs.job_kind("make_roles", ended=hear)(make_roles)
+        return heard
+
+    def test_is_told_once_when_a_job_is_done(self, told):
+        job = run(make_job(kind="make_roles"))
+        run(job)
+        run(make_job(chunks=0, kind="other"))
+        assert told == [(job.pk, JobStatus.DONE, 30, AT)]
+
+    def test_is_told_when_it_is_cancelled_and_not_when_it_is_paused(self, told):
+        job = make_job(kind="make_roles")
+        move("pause", job)
+        move("cancel", job)
+        assert told == [(job.pk, JobStatus.CANCELLED, None, AT)]
+
+    def test_is_not_done_where_telling_fails(self, monkeypatch, told):
+        def fail(*, job, at):
+            raise OutOfInk
+
+        monkeypatch.setitem(jobs.ENDED, "make_roles", fail)
+        job = make_job(kind="make_roles")
+        with pytest.raises(OutOfInk):
+            run(job)
+        job.refresh_from_db()
+        assert job.status == JobStatus.RUNNING
+
+
+@pytest.mark.django_db
 class TestResumeStalledJobs:
     def test_wakes_workers_for_what_is_unfinished(self, nudged, django_capture_on_commit_callbacks):
         unfinished = []

@@ -2,13 +2,20 @@ from datetime import UTC, datetime
 
 import pytest
 
-from accounts.errors import AlreadyMember, NoSeatLeft, NotATeamOwner
+from accounts.errors import AlreadyMember, InUse, NoSeatLeft, NotATeamOwner
 from accounts.models import Team
-from accounts.services.teams import add_member, create_team, remove_member, rename_team
-from accounts.tests.factories import TeamAdminFactory, TeamFactory, UserFactory
+from accounts.services.teams import (
+    add_member,
+    create_team,
+    delete_team,
+    remove_member,
+    rename_team,
+)
+from accounts.tests.factories import StaffFactory, TeamAdminFactory, TeamFactory, UserFactory
 from audit.models import AuditEvent
-from creditsite.errors import Conflict, InvalidRequest, NotFound
+from creditsite.errors import Conflict, InvalidRequest, NotFound, NotPermitted
 from creditsite.testing.races import race
+from ledger.queries.wallets import wallet_of
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
@@ -118,3 +125,62 @@ class TestRemoveMember:
         with pytest.raises(NotFound):
             remove_member(team=make_team(), user=UserFactory(), actor=None, at=AT)
         assert "accounts.team.member_removed" not in actions()
+
+
+@pytest.mark.django_db
+class TestWhoMay:
+    def test_is_the_owner_of_the_team(self):
+        owner, member = TeamAdminFactory(), UserFactory()
+        team = make_team(owner=owner, actor=owner)
+        record = {"team": team, "actor": owner, "at": AT}
+        rename_team(name="Ours", **record)
+        add_member(user=member, **record)
+        remove_member(user=member, **record)
+        assert [action.split(".")[2] for action in actions()] == [
+            "created",
+            "changed",
+            "member_added",
+            "member_removed",
+        ]
+
+    def test_is_nobody_else_who_is_not_staff(self):
+        stranger, member = TeamAdminFactory(), UserFactory()
+        team = make_team(owner=TeamAdminFactory())
+        add(team, member)
+        record = {"team": team, "actor": stranger, "at": AT}
+        for refused in (
+            lambda: make_team(owner=TeamAdminFactory(), actor=stranger),
+            lambda: make_team(actor=stranger),
+            lambda: rename_team(name="Mine", **record),
+            lambda: add_member(user=stranger, **record),
+            lambda: remove_member(user=member, **record),
+            lambda: remove_member(user=member, team=team, actor=member, at=AT),
+        ):
+            with pytest.raises(NotPermitted):
+                refused()
+        assert [seat.user for seat in team.memberships.all()] == [member]
+
+
+@pytest.mark.django_db
+class TestDeleteTeam:
+    def delete(self, team):
+        delete_team(team=team, actor=StaffFactory(), reason="never used", at=AT)
+
+    def test_deletes_one_that_was_never_used_and_records_it(self):
+        self.delete(make_team())
+        assert not Team.objects.exists()
+        assert actions()[-1] == "accounts.team.deleted"
+
+    def test_refuses_one_with_members(self):
+        team = make_team()
+        add(team)
+        with pytest.raises(InUse, match="Members of Research: 1"):
+            self.delete(team)
+        assert Team.objects.exists()
+
+    def test_refuses_one_with_a_wallet(self):
+        team = make_team()
+        wallet_of(team)
+        with pytest.raises(InUse, match="history is kept"):
+            self.delete(team)
+        assert (Team.objects.count(), actions()) == (1, ["accounts.team.created"])

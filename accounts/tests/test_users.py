@@ -2,10 +2,11 @@ from datetime import UTC, datetime
 
 import pytest
 from django.contrib.auth import authenticate
+from django.db import transaction
 
 from accounts import events
 from accounts.choices import StaffGroup
-from accounts.errors import InvalidFields, OwnAccount
+from accounts.errors import InvalidFields, LastAdmin, OwnAccount
 from accounts.models import Role, User
 from accounts.services import users
 from accounts.tests.factories import StaffFactory, UserFactory
@@ -290,6 +291,46 @@ class TestSetStaffGroups:
                 user=actor, is_staff=True, groups=groups, actor=actor, reason=REASON, at=AT
             )
         assert [g.name for g in actor.groups.all()] == ["Admin"]
+
+
+def taken_from(user, actor):
+    return users.set_staff_groups(
+        user=user, is_staff=False, groups=[], actor=actor, reason=REASON, at=AT
+    )
+
+
+def deactivated_by(user, actor):
+    return users.deactivate_user(user=user, actor=actor, reason=REASON, at=AT)
+
+
+class TestKeepAnAdmin:
+    @pytest.mark.django_db
+    def test_refuses_to_lose_the_last_one(self):
+        admin = StaffFactory()
+        StaffFactory(is_active=False)
+        StaffFactory(is_staff=False)
+        StaffFactory(groups="Finance")
+        with transaction.atomic(), pytest.raises(LastAdmin):
+            users.keep_an_admin(without=admin)
+
+    @pytest.mark.django_db
+    def test_lets_others_go(self):
+        admin, other = StaffFactory(), StaffFactory()
+        for user in (other, UserFactory(), StaffFactory(groups="Finance")):
+            users.keep_an_admin(without=user)
+        users.deactivate_user(user=other, actor=admin, reason=REASON, at=AT)
+        with pytest.raises(LastAdmin):
+            users.keep_an_admin(without=admin)
+
+    @pytest.mark.parametrize("end", [taken_from, deactivated_by])
+    def test_lets_two_admins_not_end_each_other(self, ledger_db, end):
+        for _ in range(5):
+            ada, bob = StaffFactory(), StaffFactory()
+            User.objects.exclude(pk__in=[ada.pk, bob.pk]).update(is_active=False)
+            outcomes = race(lambda: end(ada, bob), lambda: end(bob, ada))  # noqa: B023
+            assert sorted(outcomes) == ["NotPermitted", "User"]
+            admins = User.objects.filter(groups__name="Admin", is_staff=True, is_active=True)
+            assert admins.count() == 1
 
 
 @pytest.mark.django_db

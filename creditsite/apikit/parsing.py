@@ -10,7 +10,7 @@ from django.http import UnreadablePostError
 from rest_framework.parsers import BaseParser
 
 from creditsite.errors import InvalidRequest
-from creditsite.text import clean_text
+from creditsite.text import refuse_hidden
 
 MAX_DEPTH = 20
 MAX_INTEGER = 2**63 - 1  # what a bigint holds
@@ -49,7 +49,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     Return the JSON object that ``body`` is.
 
     :raises InvalidRequest: it is no JSON object, is nested too deeply, names a member twice, or
-        holds a number out of bounds or text that ``clean_text`` refuses.
+        holds a number out of bounds or text that ``refuse_hidden`` refuses.
     """
     try:
         value = json.loads(
@@ -97,9 +97,7 @@ def _refuse_depth_and_hidden_text(root: dict[str, Any]) -> None:
     while waiting:
         value, depth = waiting.pop()
         if isinstance(value, str):
-            # Printable text holds nothing that clean_text refuses, and is nearly all there is.
-            if not value.isprintable():
-                clean_text(value, max=settings.API_MAX_BODY_BYTES)
+            refuse_hidden(value)
         elif isinstance(value, dict | list):
             if depth > MAX_DEPTH:
                 raise InvalidRequest(f"The body is nested deeper than {MAX_DEPTH} levels.")

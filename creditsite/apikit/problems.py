@@ -12,12 +12,13 @@ from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from creditsite.errors import CreditsiteError, Unavailable
+from creditsite.errors import CreditsiteError, NotAuthenticated, TooMuch, Unavailable
 
 logger = logging.getLogger(__name__)
 
 PROBLEM_JSON = "application/problem+json"
 API_PREFIX = "/api/"
+CHALLENGE = 'Bearer realm="api", Api-Key realm="api"'
 
 # Our word for a status, where the framework has several.
 CODES = {
@@ -74,7 +75,9 @@ def _refusal(refusal: CreditsiteError) -> Response:
         status=refusal.status, code=refusal.code, detail=str(refusal), members=refusal.numbers
     )
     headers = {}
-    if isinstance(refusal, Unavailable):
+    if isinstance(refusal, NotAuthenticated):
+        headers["WWW-Authenticate"] = CHALLENGE
+    if isinstance(refusal, Unavailable | TooMuch):
         headers["Retry-After"] = str(refusal.retry_after_seconds)
     return Response(document, refusal.status, headers=headers, content_type=PROBLEM_JSON)
 

@@ -26,10 +26,6 @@ class LocalWindow:
             self._counts[name] = self._counts.get(name, 0) + 1
             return self._counts[name]
 
-    def forget(self, name: str) -> None:
-        with self._lock:
-            self._counts.pop(name, None)
-
 
 class Throttle:
     """
@@ -52,18 +48,6 @@ class Throttle:
         if self._count(name, window, seconds) <= limit:
             return None
         return max(1, int((window + 1) * seconds - now))
-
-    def forget(self, name: str) -> None:
-        """Start again from none for ``name``."""
-        _, seconds = settings.API_THROTTLES[self.scope]
-        self._local.forget(name)
-        if cache := self._shared():
-            try:
-                cache.delete(self._key(name, int(time.time() // seconds)))
-            except RedisError:
-                logger.warning(
-                    "Redis did not answer: throttles count in each process", exc_info=True
-                )
 
     def _count(self, name: str, window: int, seconds: int) -> int:
         if cache := self._shared():

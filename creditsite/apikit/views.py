@@ -1,7 +1,6 @@
 """The view that every endpoint of the API is."""
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 from rest_framework.request import Request
@@ -9,6 +8,7 @@ from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from creditsite.apikit.fields import QuerySerializer, StrictSerializer
+from creditsite.apikit.problems import CHALLENGE
 from creditsite.errors import InvalidRequest
 
 
@@ -44,7 +44,6 @@ class ApiView(APIView):
     take none. ``throttle_scope`` names the limit of ``API_THROTTLES`` that its callers fall under.
     """
 
-    permission_classes: Sequence[Any]  # also doors with parameters, which are instances
     query_class: type[QuerySerializer] = QuerySerializer
     throttle_scope = "default"
     query: dict[str, Any]
@@ -62,4 +61,4 @@ class ApiView(APIView):
         self.query = query.validated_data
 
     def get_authenticate_header(self, request: Request) -> str:
-        return 'Bearer realm="api", Api-Key realm="api"'
+        return CHALLENGE

@@ -6,6 +6,7 @@ Standard library only, because everything that starts anything comes by here fir
 
 import os
 import secrets
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -26,7 +27,31 @@ def applies() -> bool:
     demo = os.environ.get("DEMO", "")
     if demo:
         return demo.lower() in {"1", "true", "yes", "on"}
-    return not os.environ.get("DATABASE_URL")
+    return not (os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_URL_FILE"))
+
+
+class VariablesOrFiles(Mapping[str, str]):
+    """
+    This process's environment; where ``NAME_FILE`` is set, ``NAME`` is what that file holds.
+
+    So a secret need not be a variable, which child processes and crash reports get to see. The
+    line break at the end of the file is not part of it.
+    """
+
+    def __getitem__(self, name: str) -> str:
+        """
+        :raises KeyError: neither is set.
+        :raises OSError: the file cannot be read.
+        """
+        if path := os.environ.get(f"{name}_FILE"):
+            return Path(path).read_text().rstrip("\r\n")
+        return os.environ[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({*os.environ, *(name.removesuffix("_FILE") for name in os.environ)})
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
 
 
 def read() -> dict[str, str]:

@@ -22,7 +22,7 @@ from creditsite.running.programs import EmbeddedError
 from creditsite.running.supervisor import ChildEnded, Supervisor
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-SIGN_INS = ["admin", "finance", "support", "auditor", "alice", "bob", "carol"]
+SIGN_INS = ["admin", "admin2", "finance", "support", "auditor", "alice", "bob", "carol"]
 WEB = "gunicorn creditsite.wsgi --worker-class gthread --workers 2 --threads 4 --no-control-socket"
 WORKER = "--pool threads --concurrency 2 --without-gossip --without-mingle --without-heartbeat"
 

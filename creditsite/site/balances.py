@@ -5,8 +5,6 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.permissions import HasScope, StaffMay
-from accounts.choices import ApiScope
 from creditsite.apikit.openapi import operation
 from creditsite.apikit.views import ApiView
 from creditsite.errors import NotFound
@@ -34,7 +32,6 @@ def account_document(balance: Balance) -> dict[str, object]:
 
 
 class BalanceView(ApiView):
-    permission_classes = [HasScope(ApiScope.CREDITS_READ)]
     query_class = WalletQuery
 
     @operation("getBalance", answers={200: AccountDocument}, refusals=[NotFound])
@@ -46,8 +43,6 @@ class BalanceView(ApiView):
 
 
 class UserBalanceView(ApiView):
-    permission_classes = [StaffMay("ledger.view_wallet")]
-
     @operation("getBalanceOfUser", answers={200: AccountDocument})
     def get(self, request: Request, user_id: int) -> Response:
         """What a user's wallet has, as they see it."""

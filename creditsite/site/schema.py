@@ -6,6 +6,7 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSe
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import Direction
 
+from accounts.permissions import API, PUBLIC
 from creditsite.apikit.openapi import REFUSALS
 from creditsite.apikit.problems import PROBLEM_JSON
 from creditsite.apikit.views import ApiView
@@ -78,14 +79,13 @@ class ApiSchema(AutoSchema):
         return [self.view.query_class] if self.view.query_class().fields else []
 
     def get_auth(self) -> list[dict[str, list[str]]]:
-        scopes = {
-            door.scope_for(self.method)
-            for door in self.view.get_permissions()
-            if hasattr(door, "scope_for")
-        }
-        callers = [caller for caller in super().get_auth() if scopes or "service" not in caller]
+        """Return who may call, as the table of permissions has it."""
+        door = API[self.path][self.method]
+        if door == PUBLIC:
+            return [{}]
+        callers = [caller for caller in super().get_auth() if door.scope or "service" not in caller]
         return [
-            {"service": sorted(scopes)} if "service" in caller else caller for caller in callers
+            {"service": [str(door.scope)]} if "service" in caller else caller for caller in callers
         ]
 
 

@@ -59,11 +59,13 @@ def drop_database(name: str) -> None:
 
 def execute_on_server(statement: str) -> None:
     settings = connections.settings["default"]
+    # Whom a test connects as while it is somebody with fewer rights.
+    administrator = settings.get("ADMINISTRATOR") or settings
     with psycopg.connect(
         host=settings["HOST"],
         port=settings["PORT"],
-        user=settings["USER"],
-        password=settings["PASSWORD"],
+        user=administrator["USER"],
+        password=administrator["PASSWORD"],
         dbname="postgres",
         autocommit=True,
     ) as server:

@@ -16,6 +16,7 @@ from creditsite.running import environment
 
 CHROMIUM = Path("/usr/bin/chromium")
 KEYS = ["SECRET_KEY", "IDENTITY_KEY", "JWT_SIGNING_KEY", "API_KEY_HASH_KEY"]
+ONCE = ("test_admin", "test_gateway", "test_stripe_sandbox")
 NEEDS = pytest.StashKey[ExitStack]()
 
 
@@ -41,20 +42,27 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+    settings.WHITENOISE_AUTOREFRESH = True  # Else each client of a test reads all static files.
     settings.STORAGES = settings.STORAGES | {
         "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     }
 
 
+@pytest.hookimpl(tryfirst=True)  # Before pytest selects by markers.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     Do not run what this machine has not got the means for; the summary names each of them.
+
+    Tests of staff pages, and of the local Stripe, are marked ``once``: another server and
+    Redis are nothing to them, and CI's second run walks the pages in a browser.
 
     A test with a database of its own is marked as one with a database, so that the test database
     which it is a clone of is made.
     """
     for item in items:
-        if "ledger_db" in getattr(item, "fixturenames", ()):
+        if item.path.name.startswith(ONCE):
+            item.add_marker(pytest.mark.once)
+        if {"ledger_db", "pristine_database"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.django_db)
         for marker, reason in missing().items():
             if marker in item.keywords:

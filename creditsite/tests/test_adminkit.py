@@ -177,31 +177,34 @@ class TestConfirmOne:
         request = request_of(
             {"confirmed": "yes", "reason": REASON, "request_id": answer([])["request_id"]}
         )
-        response = confirm_one(group_admin, request, str(group.pk), PlainForm)
+        response = confirm_one(group_admin, request, str(group.pk), PlainForm, act="ask")
         assert response.url == f"/admin/auth/group/{group.pk}/change/"
         assert said(request) == ["Did it."]
 
     def test_is_about_the_object_in_its_address_whatever_is_posted(self, group_admin, groups):
         first, second = groups.order_by("pk")
         data = answer([second], confirmation="RENAME 1")
-        confirm_one(group_admin, request_of(data), str(first.pk), RenameGroupsForm)
+        confirm_one(group_admin, request_of(data), str(first.pk), RenameGroupsForm, act="ask")
         assert set(Group.objects.filter(name__endswith="!")) == {first}
 
     @pytest.mark.parametrize("object_id", ["0", "x", "1_000"])
     def test_finds_no_stranger(self, group_admin, db, object_id):
         with pytest.raises(Http404):
-            confirm_one(group_admin, request_of(), object_id, PlainForm)
+            confirm_one(group_admin, request_of(), object_id, PlainForm, act="ask")
 
 
 class TestReadOnlyAdmin:
-    def test_offers_a_superuser_to_look_and_no_more(self, group_admin, db):
+    @pytest.mark.parametrize(("group", "may_look"), [("Admin", True), ("", False)])
+    def test_offers_to_look_and_no_more_and_a_superuser_nothing(
+        self, group_admin, db, group, may_look
+    ):
         request = RequestFactory().get("/")
-        request.user = as_role("", is_superuser=True).user
+        request.user = as_role(group, is_superuser=True).user
         assert group_admin.get_model_perms(request) == {
             "add": False,
             "change": False,
             "delete": False,
-            "view": True,
+            "view": may_look,
         }
         assert group_admin.get_actions(request) == {}
 
@@ -214,3 +217,27 @@ class TestStyled:
         assert "rounded-default" in form.fields["reason"].widget.attrs["class"]
         assert form.fields["dressed"].widget.attrs["class"] == "mine"
         assert "class" not in form.fields["request_id"].widget.attrs
+
+
+@pytest.mark.django_db
+class TestForms:
+    """What Django's own fields would make something else of, or break on."""
+
+    def test_take_what_was_sent_and_nothing_like_it(self):
+        client = as_role("Admin")
+        path = "/admin/accounts/role/add/"
+        right = {"code": "tester", "name": "A tester", "allotment": "7", "pool_seats": "0"}
+        for name, typed in [("name", "a\u202eb"), ("allotment", "7.000"), ("allotment", "１２")]:
+            answer = client.post(path, right | {name: typed, "reason": REASON})
+            assert set(answer.context["adminform"].form.errors) == {name}
+        assert client.post(path, right | {"reason": REASON}).status_code == 302
+
+    def test_are_shown_again_with_an_autocomplete_that_names_nobody(self):
+        form = {"name": "A team", "owner": "//evil.example/", "reason": REASON}
+        answer = as_role("Admin").post("/admin/accounts/team/add/", form)
+        assert set(answer.context["adminform"].form.errors) == {"owner"}
+
+    def test_take_no_field_for_the_key(self):
+        group = Group.objects.first()
+        page = f"/admin/auth/group/{group.pk}/change/?_to_field="
+        assert as_role("Admin").get(page).status_code == 200

@@ -9,7 +9,8 @@ from django.urls import path
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework import serializers
 
-from accounts.api.permissions import HasScope
+from accounts.choices import ApiScope
+from accounts.permissions import API, USER, key
 from creditsite.apikit.fields import CreditsField, QuantityField, StrictSerializer
 from creditsite.apikit.openapi import operation
 from creditsite.apikit.pagination import ListQuery, page_of
@@ -33,7 +34,6 @@ class ThingDocument(serializers.Serializer):
 
 
 class ThingsView(ApiView):
-    permission_classes = [HasScope("credits:hold", reading="credits:read")]
     query_class = ListQuery
 
     @operation("listThings", answers={200: page_of(ThingDocument)})
@@ -63,7 +63,11 @@ def schema() -> dict:
         path("api/things", ThingsView.as_view()),
         path("api/things/<uuid:pk>", ThingView.as_view()),
     ]
-    return SchemaGenerator(patterns=urls).get_schema(request=None, public=True)
+    things = {"GET": key(ApiScope.CREDITS_READ), "POST": key(ApiScope.CREDITS_HOLD)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(API, "/api/things", things)
+        patch.setitem(API, "/api/things/{id}", {"GET": USER})
+        return SchemaGenerator(patterns=urls).get_schema(request=None, public=True)
 
 
 def refusals_of(operation: dict) -> dict[str, str]:

@@ -43,14 +43,6 @@ class TestThrottle:
         with time_machine.travel(NOON.replace(second=59, microsecond=900_000), tick=False):
             assert waits(Throttle("test"), "a", 4)[-1] == 1
 
-    def test_forgets_a_name(self):
-        throttle = Throttle("test")
-        with time_machine.travel(NOON, tick=False):
-            waits(throttle, "a", 3)
-            waits(throttle, "b", 3)
-            throttle.forget("a")
-            assert (waits(throttle, "a", 1), waits(throttle, "b", 1)) == ([None], [50])
-
     def test_counts_in_the_process_when_redis_does_not_answer(self, settings, caplog):
         settings.CACHES = {
             "default": {
@@ -62,8 +54,6 @@ class TestThrottle:
         throttle = Throttle("test")
         with time_machine.travel(NOON, tick=False):
             assert waits(throttle, "a", 4) == [None, None, None, 50]
-            throttle.forget("a")
-            assert waits(throttle, "a", 1) == [None]
         assert "Redis did not answer" in caplog.text
 
 
@@ -91,9 +81,3 @@ class TestThrottleOnRedis:
         with time_machine.travel(NOON, tick=False), ThreadPoolExecutor(16) as threads:
             outcomes = list(threads.map(lambda _: throttle.seconds_to_wait("a"), range(300)))
         assert (outcomes.count(None), outcomes.count(50)) == (100, 200)
-
-    def test_forgets_a_name_for_all_processes(self):
-        with time_machine.travel(NOON, tick=False):
-            waits(Throttle("test"), "a", 3)
-            Throttle("test").forget("a")
-            assert waits(Throttle("test"), "a", 4) == [None, None, None, 50]

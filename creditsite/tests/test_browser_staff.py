@@ -1,77 +1,25 @@
 """The staff pages in a real browser: what a person does, on a desk and on a phone."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
-from django.contrib.staticfiles.handlers import StaticFilesHandler
-from django.core.management import call_command
-from django.test.testcases import LiveServerThread
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from creditsite.testing.plugin import CHROMIUM
-from ledger.models import Wallet
+from creditsite.testing.browser import DESK, PHONE, is_too_wide, signed_in
+from ledger.choices import BatchKind
+from ledger.models import Batch, Wallet
 
-PASSWORD = "any words will do"
-DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 pytestmark = pytest.mark.browser
 
-
-@contextmanager
-def site() -> Iterator[str]:
-    """Serve the site from a thread on the test's database, which must be its own clone."""
-    server = LiveServerThread("127.0.0.1", StaticFilesHandler)
-    server.daemon = True
-    server.start()
-    server.is_ready.wait()
-    assert server.error is None
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        server.terminate()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    # Playwright keeps a loop running in this thread; Django then asks whether that is meant.
-    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=str(CHROMIUM), args=["--no-sandbox"]
-            )
-            yield browser
-            browser.close()
-    finally:
-        if before is None:
-            del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
-
-
-@pytest.fixture
-def address(ledger_db: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setenv("DEMO_PASSWORD", PASSWORD)
-    call_command("seed_demo", verbosity=0)
-    with site() as url:
-        yield url
-
-
-@contextmanager
-def signed_in(chromium: Browser, address: str, name: str, size: dict[str, int]) -> Iterator[Page]:
-    """Give a page of ``name``, who has signed in; fail if it logs an error meanwhile."""
-    context = chromium.new_context(base_url=address, viewport=size)
-    page, wrong = context.new_page(), []
-    page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and wrong.append(message.text))
-    page.goto("/admin/login/")
-    page.fill("#id_username", f"{name}@example.com")
-    page.fill("#id_password", PASSWORD)
-    page.press("#id_password", "Enter")
-    page.wait_for_url("**/admin/")
-    yield page
-    context.close()
-    assert wrong == []
+REPORTS = [
+    "/admin/ledger/report/",
+    "/admin/ledger/report/liability/",
+    "/admin/ledger/report/consumption-by-user/",
+    "/admin/ledger/report/roles/export/",
+]
+BATCHES = [
+    "/admin/ledger/batch/add/",
+    "/admin/ledger/batch/add/?kind=opening&of=file",
+    "/admin/ledger/wallet/backfill/",
+]
 
 
 def wallet_page(page: Page, email: str) -> None:
@@ -86,12 +34,6 @@ def wallet_page(page: Page, email: str) -> None:
 
 def figure(page: Page, label: str) -> str:
     return page.locator(".cs-figure", has_text=label).locator("dd").inner_text()
-
-
-def is_too_wide(page: Page) -> bool:
-    return page.evaluate(
-        "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-    )
 
 
 def test_finance_sets_balances_and_reverses(chromium: Browser, address: str) -> None:
@@ -140,12 +82,30 @@ def test_support_looks_and_is_offered_nothing(chromium: Browser, address: str) -
         expect(page.locator(".cs-actions")).to_have_count(0)
 
 
+def test_finance_takes_a_report_away(chromium: Browser, address: str) -> None:
+    with signed_in(chromium, address, "finance", DESK) as page:
+        page.click("text=Revenue in")
+        page.click("text=All reports")
+        page.click("text=Consumption by feature")
+        page.click("text=This year")
+        page.wait_for_url("**?first=*-01-01&last=*")
+        shown = page.locator(".cs-report tbody tr").count()
+        assert shown > 3
+        expect(page.locator("svg.cs-desk")).to_be_visible()
+        expect(page.locator("svg.cs-phone")).not_to_be_visible()
+        with page.expect_download() as download:
+            page.click("text=CSV of everything")
+        file = download.value.path().read_text()
+        assert len(file.splitlines()) == 1 + shown
+        assert file.startswith("feature,")
+
+
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_every_page_fits_the_screen(chromium: Browser, address: str, size: dict[str, int]) -> None:
     with signed_in(chromium, address, "finance", size) as page:
         wallet_page(page, "alice@example.com")
         wallet = page.url.split("/change/")[0].removeprefix(address)
-        pages = ["/admin/", f"{wallet}/change/", f"{wallet}/set/", f"{wallet}/add/"]
+        pages = ["/admin/", *REPORTS, f"{wallet}/change/", f"{wallet}/set/", f"{wallet}/add/"]
         for model, column in {
             "wallet": "owned_by",
             "credittransaction": "when",
@@ -156,6 +116,8 @@ def test_every_page_fits_the_screen(chromium: Browser, address: str, size: dict[
             page.goto(f"/admin/ledger/{model}/")
             row = page.locator(f"#result_list .field-{column} a").first
             pages += [f"/admin/ledger/{model}/", row.get_attribute("href") or ""]
+        opening = Batch.objects.get(kind=BatchKind.OPENING)
+        pages += [f"/admin/ledger/batch/{opening.pk}/change/", *BATCHES]
         for path in pages:
             page.goto(path)
             assert not is_too_wide(page), path

@@ -3,6 +3,7 @@ import signal
 import socket
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import psycopg
 import pytest
@@ -11,6 +12,8 @@ from creditsite import embedded
 from creditsite.running import environment
 from creditsite.running.programs import EmbeddedError
 from creditsite.testing.ports import free_port_pair
+
+pytestmark = pytest.mark.once
 
 
 @pytest.fixture
@@ -97,10 +100,28 @@ class TestInUse:
             with embedded.in_use(port):
                 assert ask("SELECT 1") == 1
 
-    def test_says_so_when_the_port_is_taken(self, port):
+    def test_takes_another_port_when_a_stranger_has_that_one(self, port):
+        with socket.create_server(("127.0.0.1", port)), embedded.in_use(port) as actual:
+            assert actual != port
+            assert embedded.answers(actual)
+        assert not is_running()
+
+    def test_leaves_a_port_that_is_taken_between_the_look_and_the_start(self, port, monkeypatch):
+        looks = iter([True])
+        is_free = embedded.is_free
+        monkeypatch.setattr(embedded, "is_free", lambda each: next(looks, None) or is_free(each))
+        with socket.create_server(("127.0.0.1", port)), embedded.in_use(port) as actual:
+            assert actual != port
+            assert embedded.answers(actual)
+
+    def test_says_why_it_does_not_start(self, port):
+        with embedded.in_use(port):
+            pass
         with (
-            socket.create_server(("127.0.0.1", port)),
-            pytest.raises(EmbeddedError, match=f"did not start on port {port}(?s:.*)in use"),
+            mock.patch.dict(embedded.SERVER_SETTINGS, no_such_setting="1"),
+            pytest.raises(
+                EmbeddedError, match=f"did not start on port {port}(?s:.*)no_such_setting"
+            ),
             embedded.in_use(port),
         ):
             pytest.fail("it started")
@@ -112,6 +133,11 @@ class TestForThisProcess:
         monkeypatch.setenv("DATABASE_URL", "postgresql://db")
         with embedded.for_this_process():
             assert not is_running()
+
+    def test_writes_down_the_port_that_it_took_instead(self, port):
+        with socket.create_server(("127.0.0.1", port)), embedded.for_this_process():
+            assert environment.embedded_port() != port
+            assert ask("SELECT 1") == 1
 
     def test_writes_down_the_port_of_a_server_that_others_use(self, port):
         with embedded.in_use(port):

@@ -1,7 +1,21 @@
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
 import pytest
 from django.core.exceptions import ValidationError
 
-from creditsite.formfields import AsciiIntegerField, ReasonField, SignedAsciiIntegerField, TextField
+from accounts.models import Role
+from creditsite.formfields import (
+    AsciiDecimalField,
+    AsciiIntegerField,
+    DayField,
+    InstantField,
+    JsonObjectField,
+    ObjectField,
+    ReasonField,
+    SignedAsciiIntegerField,
+    TextField,
+)
 
 NOT_PLAIN = [
     "7.000",
@@ -53,6 +67,30 @@ class TestAsciiIntegerField:
         assert AsciiIntegerField(min_value=0, max_value=1, required=False).clean("") is None
 
 
+class TestAsciiDecimalField:
+    field = AsciiDecimalField(max_value=Decimal("99.5"), places=2)
+
+    @pytest.mark.parametrize("text", ["0", "0.1", "0.10", "7", "99.50"])
+    def test_takes_plain_digits_and_a_point(self, text):
+        assert self.field.clean(text) == Decimal(text)
+
+    @pytest.mark.parametrize(
+        "text", [*NOT_PLAIN, "-5", "1,5", ".5", "5.", "0.123", "00.1", "1.5e1", "Infinity", "٣.٣"]
+    )
+    def test_refuses_whatever_else(self, text):
+        assert refused(self.field, text) == [
+            "Enter a number such as 1234.5, with at most 2 digits after the point."
+        ]
+
+    @pytest.mark.parametrize("text", ["99.51", "1000000", "9" * 21])
+    def test_refuses_what_is_out_of_range(self, text):
+        assert refused(self.field, text) == ["Enter a number from 0 to 99.5."]
+
+    def test_shows_a_number_without_idle_zeros_and_what_was_typed_as_it_was(self):
+        shown = [self.field.prepare_value(value) for value in (Decimal("20.000"), "1,5", None)]
+        assert shown == ["20", "1,5", None]
+
+
 class TestSignedAsciiIntegerField:
     @pytest.mark.parametrize(("text", "number"), [("0", 0), ("-5", -5), ("5", 5)])
     def test_takes_a_minus(self, text, number):
@@ -84,3 +122,81 @@ class TestReasonField:
     @pytest.mark.parametrize("reason", ["", " " * 20, "x" * 9, "x        y", "x" * 501])
     def test_refuses_what_says_too_little_or_too_much(self, reason):
         assert refused(ReasonField(), reason)
+
+
+class TestDayField:
+    def test_takes_a_day_of_a_calendar(self):
+        assert DayField().clean("2026-01-31") == date(2026, 1, 31)
+
+    @pytest.mark.parametrize(
+        "typed",
+        [
+            "01/02/03",
+            "1/2/2026",
+            "2026-1-2",
+            "20260102",
+            "2026-W01-1",
+            "2026-02-30",
+            "２０２６-01-01",
+            " 2026-01-01",
+            "2026-01-01\n",
+            "0000-01-01",
+        ],
+    )
+    def test_guesses_at_nothing(self, typed):
+        assert refused(DayField(), typed)
+
+
+class TestInstantField:
+    @pytest.mark.parametrize("typed", ["2026-01-31T09:30", "2026-01-31T09:30:00"])
+    def test_takes_an_instant_of_a_calendar_as_utc(self, typed):
+        assert InstantField().clean(typed) == datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
+
+    @pytest.mark.parametrize(
+        "typed",
+        [
+            "2026-01-31",
+            "31/01/2026 09:30",
+            "2026-01-31 09:30",
+            "2026-01-31T09:30+01:00",
+            "2026-01-31T24:00",
+            "2026-01-31T9:30",
+            "２０２６-01-31T09:30",
+            "2026-01-31T09:30Z",
+        ],
+    )
+    def test_guesses_at_nothing(self, typed):
+        assert refused(InstantField(), typed)
+
+
+@pytest.mark.django_db
+class TestObjectField:
+    def test_takes_a_key_to_the_letter(self):
+        role = Role.objects.order_by("pk").first()
+        field = ObjectField(Role.objects.all())
+        assert field.clean(str(role.pk)) == role
+        for typed in [
+            f"+{role.pk}",
+            f" {role.pk}",
+            f"0{role.pk}",
+            f"{role.pk}.0",
+            "x",
+            "9" * 5_000,
+        ]:
+            assert refused(field, typed)
+
+    def test_shows_again_what_could_be_a_key(self):
+        field = ObjectField(Role.objects.all())
+        assert field.bound_data("5", None) == "5"
+        assert field.bound_data("//evil.example/", None) == ""
+
+
+class TestJsonObjectField:
+    def test_takes_an_object(self):
+        assert JsonObjectField().clean('{"id": "abc", "n": [1]}') == {"id": "abc", "n": [1]}
+
+    @pytest.mark.parametrize(
+        "sent", ["[]", "1", "NaN", "9" * 5_000, "[" * 10_000, '{"a": 1, "a": 2}', '{"a": NaN}', "{"]
+    )
+    def test_refuses_what_is_none(self, sent):
+        assert refused(JsonObjectField(), sent)

@@ -1,6 +1,7 @@
 import pytest
 
-from creditsite.money import format_money
+from creditsite.errors import InvalidRequest
+from creditsite.money import format_money, is_currency, parse_money
 
 
 class TestFormatMoney:
@@ -18,3 +19,28 @@ class TestFormatMoney:
     )
     def test_writes_minor_units_as_people_do(self, minor, currency, says):
         assert format_money(minor, currency) == says
+
+
+class TestParseMoney:
+    @pytest.mark.parametrize(
+        ("text", "currency", "minor"),
+        [("19.99", "usd", 1999), ("5", "eur", 500), ("5.1000", "usd", 510), ("1.234", "kwd", 1234)],
+    )
+    def test_reads_plain_decimals(self, text, currency, minor):
+        assert parse_money(text, currency) == minor
+
+    @pytest.mark.parametrize(
+        "text", ["", "-1", "+1", "1e3", "1,000", ".5", "5.", "１", "1_0", "0.001", "9" * 16]
+    )
+    def test_refuses_what_is_no_amount_of_the_currency(self, text):
+        with pytest.raises(InvalidRequest):
+            parse_money(text, "usd")
+
+
+class TestIsCurrency:
+    def test_knows_codes_in_lower_case(self):
+        assert [code for code in ("usd", "zar", "jpy", "USD", "xyz", "") if is_currency(code)] == [
+            "usd",
+            "zar",
+            "jpy",
+        ]

@@ -16,6 +16,8 @@ from creditsite.running.environment import ROOT
 from creditsite.running.supervisor import can_lock
 from creditsite.testing.ports import free_port_pair
 
+pytestmark = pytest.mark.once
+
 SECONDS = 90
 LEFT_OUT = shutil.ignore_patterns(".*", "var", "__pycache__", "node_modules")
 
@@ -107,7 +109,7 @@ class TestRun:
         run, said = checkout.start_serving()
         assert f"http://127.0.0.1:{checkout.port}/admin/" in said
         assert "Their password, shown this once: " in said
-        assert [checkout.get(path) for path in ["/healthz", "/readyz", "/admin/login/"]] == [
+        assert [checkout.get(path) for path in ["/healthz", "/readyz", "/accounts/login/"]] == [
             200
         ] * 3
         assert checkout.manage("check", "--database", "default").returncode == 0

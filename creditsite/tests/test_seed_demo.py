@@ -2,12 +2,25 @@ from io import StringIO
 
 import pytest
 from django.core.management import call_command
+from django.utils import timezone
 
 from accounts.models import Team, User
 from audit.models import AuditEvent
 from creditsite.site.demo.people import SIGN_INS
 from ledger.choices import HoldStatus, TransactionKind
-from ledger.models import CreditTransaction, Debt, Feature, FeaturePrice, Grant, Hold, Wallet
+from ledger.models import (
+    AwardRun,
+    Batch,
+    CreditTransaction,
+    Debt,
+    Feature,
+    FeaturePrice,
+    Grant,
+    Hold,
+    Wallet,
+)
+from ledger.queries.openings import tie_out_of, ties_out
+from ledger.queries.settings import settings_at
 from ledger.queries.wallets import pool_of
 
 PASSWORD = "any words will do"
@@ -31,13 +44,14 @@ def everything():
 
 
 class TestSeedDemo:
-    def test_makes_staff_one_in_each_group(self, demo):
+    def test_makes_staff_of_each_group_and_a_second_admin(self, demo):
         groups = {
             user.email: [group.name for group in user.groups.all()]
             for user in User.objects.filter(is_staff=True)
         }
         assert groups == {
             "admin@example.com": ["Admin"],
+            "admin2@example.com": ["Admin"],
             "finance@example.com": ["Finance"],
             "support@example.com": ["Support"],
             "auditor@example.com": ["Auditor"],
@@ -98,6 +112,19 @@ class TestSeedDemo:
         assert {debt.is_open for debt in Debt.objects.all()} == {True, False}
         assert Wallet.objects.get(status="paused").user.email == "frank@example.com"
 
+    def test_shows_the_back_office_at_work(self, demo):
+        assert settings_at(timezone.now()).partner_allotment == 100
+        runs = AwardRun.objects.select_related("job")
+        assert {(run.rule, run.job.status) for run in runs} == {("partner_allotment", "done")}
+        assert sum(run.job.result["credits"] for run in runs) >= 100
+        opening, by_file, large = Batch.objects.select_related("job", "approval").order_by("pk")
+        assert (opening.kind, opening.job.status, by_file.job.status) == ("opening", "done", "done")
+        assert ties_out(tie_out_of(opening))
+        assert opening.plan["excluded"] == by_file.plan["excluded"]
+        assert opening.plan["excluded"] == {"there is no user with this e-mail": 1}
+        assert (large.status, large.approval.status) == ("waiting", "waiting")
+        assert large.plan["credits"] == 1_200_000
+
     def test_keeps_the_books_true_and_in_the_order_of_time(self, demo):
         call_command("check_ledger", stdout=StringIO())
         times = CreditTransaction.objects.order_by("pk").values_list("recorded_at", flat=True)
@@ -105,15 +132,16 @@ class TestSeedDemo:
 
     def test_changes_nothing_when_run_again(self, demo):
         before = everything()
-        assert seed() == "Demo: 0 features made, 0 events, 0 passwords set.\n"
+        nothing = "0 features made, 0 offers and promotions, 0 events, 0 passwords set."
+        assert seed() == f"Demo: {nothing}\n"
         assert everything() == before
 
     def test_gives_everyone_the_password_of_the_environment(self, demo, monkeypatch):
         users = User.objects.filter(email__in=SIGN_INS)
-        assert [user.check_password(PASSWORD) for user in users] == [True] * 10
+        assert [user.check_password(PASSWORD) for user in users] == [True] * 11
         assert PASSWORD not in demo
         monkeypatch.setenv("DEMO_PASSWORD", "another one")
-        assert seed().endswith("10 passwords set.\n")
+        assert seed().endswith("11 passwords set.\n")
         assert {user.check_password("another one") for user in users.all()} == {True}
 
     @pytest.mark.django_db

@@ -1,7 +1,7 @@
 import pytest
 
 from creditsite.errors import InvalidRequest
-from creditsite.text import BIDI_CONTROLS, clean_text, one_line
+from creditsite.text import BIDI_CONTROLS, REPLACEMENT, clean_text, one_line
 
 
 class TestCleanText:
@@ -14,7 +14,7 @@ class TestCleanText:
 
     @pytest.mark.parametrize(
         "character",
-        ["\0", "\n", "\x1b", "\x7f", "\x85", "\ud800", "\u2028", "\u2029", *sorted(BIDI_CONTROLS)],
+        [*"\0\n\x1b\x7f\x85\ud800\u2028\u2029", REPLACEMENT, *sorted(BIDI_CONTROLS)],
     )
     def test_refuses_what_hides_or_reorders(self, character):
         with pytest.raises(InvalidRequest, match=f"U\\+{ord(character):04X}"):

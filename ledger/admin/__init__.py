@@ -1,3 +1,23 @@
-from ledger.admin import features, grants, holds, transactions, wallets
+from ledger.admin import (
+    awards,
+    batches,
+    features,
+    grants,
+    holds,
+    reports,
+    settings,
+    transactions,
+    wallets,
+)
 
-__all__ = ["features", "grants", "holds", "transactions", "wallets"]
+__all__ = [
+    "awards",
+    "batches",
+    "features",
+    "grants",
+    "holds",
+    "reports",
+    "settings",
+    "transactions",
+    "wallets",
+]

@@ -9,17 +9,18 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts.models import User
-from accounts.permissions import staff_may
 from creditsite.adminkit import (
     AsciiIntegerField,
     ConfirmationForm,
+    InstantField,
+    PageAction,
     ReasonField,
     TextField,
     actor_of,
     display,
     styled,
 )
-from ledger.admin.pages import ExplainingAdmin, PageAction
+from ledger.admin.pages import ExplainingAdmin
 from ledger.models import Feature, FeaturePrice
 from ledger.services import features
 
@@ -74,9 +75,7 @@ class AddPriceForm(ConfirmationForm):
     is_flat = forms.BooleanField(
         required=False, label="Flat", help_text="The price of a use, whatever the quantity."
     )
-    valid_from = forms.DateTimeField(
-        label="Starts at (UTC)", widget=forms.DateTimeInput({"type": "datetime-local"})
-    )
+    valid_from = InstantField(label="Starts at (UTC)")
 
     def __init__(self, data: Any = None, *, objects: Any, **kwargs: Any) -> None:
         self.latest = objects[0].prices.order_by("-valid_from").first()
@@ -121,7 +120,6 @@ class FeatureAdmin(ExplainingAdmin):
         PageAction(
             name="add-price",
             label="Add a price version…",
-            permission="ledger.add_featureprice",
             form_class=AddPriceForm,
             is_primary=True,
         ),
@@ -141,12 +139,6 @@ class FeatureAdmin(ExplainingAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
         return ["code"] if obj else []
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return staff_may(request.user, "ledger.add_feature")
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return staff_may(request.user, "ledger.change_feature")
 
     def save_model(
         self, request: HttpRequest, obj: Feature, form: forms.ModelForm, change: Any

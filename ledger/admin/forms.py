@@ -4,20 +4,19 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator
 from django.utils import timezone
 
-from accounts.models import User
-from creditsite.adminkit import AsciiIntegerField, ConfirmationForm
+from accounts.admin.approvals import waits
+from accounts.models import Approval, User
+from creditsite.adminkit import AsciiIntegerField, ConfirmationForm, DayField
 from ledger.choices import CreditType
 from ledger.errors import StaleVersion
 from ledger.queries.balances import Balance, balance_of
+from ledger.queries.settings import settings_at
 from ledger.services import adjustments
 
-# From so many credits on, all types together, the server asks for a typed phrase.
-LARGE_MOVE = 10_000
 UNFUNDED = "Entered here they carry no money: reports call them unfunded."
 LABELS = {
     CreditType.AWARD: "Awards",
@@ -27,10 +26,12 @@ LABELS = {
 
 
 class WalletForm(ConfirmationForm):
-    """A form about one wallet, with its balance as it is now."""
+    """A form about one wallet, with its balance and the settings as they are now."""
 
     def __init__(self, data: Any = None, *, objects: Any, **kwargs: Any) -> None:
-        self.balance: Balance = balance_of(objects[0].pk, timezone.now())
+        now = timezone.now()
+        self.balance: Balance = balance_of(objects[0].pk, now)
+        self.settings = settings_at(now)
         super().__init__(data, objects=objects, **kwargs)
 
     @property
@@ -40,7 +41,8 @@ class WalletForm(ConfirmationForm):
 
     @property
     def phrase(self) -> str:
-        return f"MOVE {self.moved}" if self.moved >= LARGE_MOVE else ""
+        is_large = self.moved >= self.settings.typed_confirmation_from
+        return f"MOVE {self.moved}" if is_large else ""
 
     def entered(self, name: str) -> Any:
         """Return what is entered in a field, or ``None`` if nothing is or it will not do."""
@@ -67,10 +69,12 @@ class WalletForm(ConfirmationForm):
         }
 
 
+def largest_balance() -> int:
+    return settings_at(timezone.now()).largest_balance
+
+
 def balance_field(label: str, **options: Any) -> AsciiIntegerField:
-    return AsciiIntegerField(
-        min_value=0, max_value=settings.LARGEST_BALANCE, label=label, **options
-    )
+    return AsciiIntegerField(min_value=0, max_value=largest_balance, label=label, **options)
 
 
 class SetBalancesForm(WalletForm):
@@ -83,7 +87,7 @@ class SetBalancesForm(WalletForm):
     award = balance_field("Awards")
     purchase = balance_field("Purchases", help_text=UNFUNDED)
     partner = balance_field("Partner")
-    version = forms.IntegerField(widget=forms.HiddenInput)
+    version = AsciiIntegerField(min_value=0, max_value=2**63 - 1, widget=forms.HiddenInput)
 
     def __init__(self, data: Any = None, *, objects: Any, **kwargs: Any) -> None:
         super().__init__(data, objects=objects, **kwargs)
@@ -122,7 +126,7 @@ class SetBalancesForm(WalletForm):
 
     def apply(self, *, actor: User, at: datetime) -> str:
         try:
-            adjustments.set_balances(
+            done = adjustments.set_balances(
                 targets={t: self.cleaned_data[t.value] for t in LABELS},
                 version=self.cleaned_data["version"],
                 **self.by(actor, at),
@@ -130,6 +134,8 @@ class SetBalancesForm(WalletForm):
         except StaleVersion:
             self.show_fresh()
             raise
+        if isinstance(done, Approval):
+            return waits(done)
         figures = ", ".join(f"{LABELS[t]} {self.cleaned_data[t.value]:,}" for t in LABELS)
         return f"The balances of {self.object} are: {figures}."
 
@@ -137,6 +143,22 @@ class SetBalancesForm(WalletForm):
         """Let what was entered stand beside the fresh figures, to be confirmed anew."""
         entered = {name: self.data[name] for name in self.data if name != "confirmation"}
         self.data = entered | {"version": str(self.balance.version)}
+
+
+def last_day_field() -> DayField:
+    return DayField(
+        required=False,
+        label="Last day",
+        validators=[MaxValueValidator(date(2999, 12, 31))],
+        help_text="They expire when this day ends (UTC). Empty: never.",
+    )
+
+
+def end_of(last_day: date | None) -> datetime | None:
+    """Return when credits expire whose last day this is; ``None`` is never."""
+    if last_day is None:
+        return None
+    return datetime.combine(last_day + timedelta(days=1), time(), tzinfo=UTC)
 
 
 class AmountForm(WalletForm):
@@ -152,26 +174,20 @@ class AddCreditsForm(AmountForm):
     credit_type = forms.ChoiceField(
         choices=list(LABELS.items()), label="Type", help_text=f"Purchases: {UNFUNDED.lower()}"
     )
-    amount = AsciiIntegerField(
-        min_value=1, max_value=settings.LARGEST_BALANCE, help_text="Whole credits."
-    )
-    last_day = forms.DateField(
-        required=False,
-        label="Last day",
-        validators=[MaxValueValidator(date(2999, 12, 31))],
-        widget=forms.DateInput({"type": "date"}),
-        help_text="They expire when this day ends (UTC). Empty: never.",
-    )
+    amount = AsciiIntegerField(min_value=1, max_value=largest_balance, help_text="Whole credits.")
+    last_day = last_day_field()
 
     def apply(self, *, actor: User, at: datetime) -> str:
-        amount, last_day = self.cleaned_data["amount"], self.cleaned_data["last_day"]
+        amount = self.cleaned_data["amount"]
         credit_type = CreditType(self.cleaned_data["credit_type"])
-        expires_at = None
-        if last_day:
-            expires_at = datetime.combine(last_day + timedelta(days=1), time(), tzinfo=UTC)
-        adjustments.add_credits(
-            amount=amount, credit_type=credit_type, expires_at=expires_at, **self.by(actor, at)
+        done = adjustments.add_credits(
+            amount=amount,
+            credit_type=credit_type,
+            expires_at=end_of(self.cleaned_data["last_day"]),
+            **self.by(actor, at),
         )
+        if isinstance(done, Approval):
+            return waits(done)
         return f"Added {amount:,} {credit_type} credits to {self.object}."
 
 
@@ -190,9 +206,11 @@ class RemoveCreditsForm(AmountForm):
 
     def apply(self, *, actor: User, at: datetime) -> str:
         amount, credit_type = self.cleaned_data["amount"], self.cleaned_data["credit_type"]
-        adjustments.remove_credits(
+        done = adjustments.remove_credits(
             amount=amount,
             credit_type=CreditType(credit_type) if credit_type else None,
             **self.by(actor, at),
         )
+        if isinstance(done, Approval):
+            return waits(done)
         return f"Removed {amount:,} credits from {self.object}."

@@ -9,19 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.models import Team, User
 from creditsite.adminkit import DropdownFilter, InfinitePaginator, ReadOnlyAdmin
 from ledger.choices import CreditType
 from ledger.models import Feature, Wallet
-
-
-def owned_by(text: str) -> Q:
-    """Return the condition on wallets that an owner's e-mail, name or team is like ``text``."""
-    text = text.strip()
-    if exact := User.objects.filter(email=text.lower()).first():
-        return Q(user=exact)
-    users = User.objects.filter(Q(email__contains=text.lower()) | Q(name__icontains=text))
-    return Q(user__in=users) | Q(team__in=Team.objects.filter(name__icontains=text))
+from ledger.queries.wallets import owned_by as owned_by
 
 
 class BooksAdmin(ReadOnlyAdmin):

@@ -6,7 +6,8 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.admin.approvals import waits
+from accounts.models import Approval, User
 from creditsite.adminkit import AsciiIntegerField, ConfirmationForm, styled
 from ledger.queries.reversals import effects_of_reversal
 from ledger.services import adjustments
@@ -55,6 +56,8 @@ class ReverseForm(ConfirmationForm):
             amount=self.cleaned_data.get("amount"),
             partly=self.cleaned_data.get("partly", False),
         )
+        if isinstance(posted, Approval):
+            return waits(posted)
         return (
             f"Reversed no. {self.object.number}: {posted.amount or 0:+,} credits"
             f" as no. {posted.number}."

@@ -6,7 +6,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from creditsite.adminkit import ChoicesDropdownFilter, RangeDateFilter, actor_of, display
+from creditsite.adminkit import (
+    ChoicesDropdownFilter,
+    PageAction,
+    RangeDateFilter,
+    actor_of,
+    display,
+)
 from ledger.admin.features import price_text
 from ledger.admin.lists import (
     BooksAdmin,
@@ -16,10 +22,10 @@ from ledger.admin.lists import (
     owned_by,
     two_lines,
 )
-from ledger.admin.pages import ExplainingAdmin, PageAction
+from ledger.admin.pages import ExplainingAdmin
 from ledger.admin.reversal_form import ReverseForm
 from ledger.figures import by_type, figure, signed
-from ledger.models import CreditTransaction, FeaturePrice, Wallet
+from ledger.models import Batch, CreditTransaction, FeaturePrice, Wallet
 from ledger.queries.reversals import is_reversible
 from ledger.queries.wallets import is_own_wallet
 
@@ -50,7 +56,6 @@ class CreditTransactionAdmin(ExplainingAdmin, BooksAdmin):
         PageAction(
             name="reverse",
             label="Reverse…",
-            permission="ledger.reverse_credittransaction",
             form_class=ReverseForm,
             is_offered=is_reversible,
         ),
@@ -93,6 +98,7 @@ class CreditTransactionAdmin(ExplainingAdmin, BooksAdmin):
         return {
             "entries": instance.entries.select_related("grant").order_by("position"),
             "debt_entries": instance.debt_entries.select_related("debt__grant"),
+            "batch": batch_of(instance),
             "reversals": instance.reversals.order_by("number"),
             "charges": [
                 {
@@ -132,3 +138,10 @@ class CreditTransactionAdmin(ExplainingAdmin, BooksAdmin):
     @display(description="by")
     def asked_by(self, transaction: CreditTransaction) -> str:
         return str(transaction.actor or transaction.caller)
+
+
+def batch_of(transaction: CreditTransaction) -> Batch | None:
+    """Return the batch that made ``transaction``: a caller of its own, whose reference names it."""
+    if not transaction.caller.startswith("batch:"):
+        return None
+    return Batch.objects.filter(public_id=transaction.reference_id).first()

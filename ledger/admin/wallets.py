@@ -1,19 +1,22 @@
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from creditsite.adminkit import (
     ChoicesDropdownFilter,
     DropdownFilter,
+    PageAction,
     RelatedDropdownFilter,
+    action,
     actor_of,
     display,
 )
+from ledger.admin.backfills import BackfillPages
 from ledger.admin.forms import (
     LABELS,
     AddCreditsForm,
@@ -21,7 +24,8 @@ from ledger.admin.forms import (
     SetBalancesForm,
 )
 from ledger.admin.lists import BooksAdmin, LatestFirst, minute, owned_by, two_lines
-from ledger.admin.pages import ExplainingAdmin, PageAction
+from ledger.admin.pages import ExplainingAdmin
+from ledger.admin.selections import address_of_new_batch, filter_of, in_words, selection_of
 from ledger.admin.standing_forms import (
     EndPartnerForm,
     PauseForm,
@@ -33,8 +37,10 @@ from ledger.figures import figure
 from ledger.models import Wallet
 from ledger.queries.balances import balances_of
 from ledger.queries.explanations import explain
-from ledger.queries.wallets import is_own_wallet
+from ledger.queries.wallets import indebted, is_own_wallet, of_partners
 
+# More than a page of the list shows, and few enough for an address.
+MOST_TICKED = 200
 STATUS_COLOURS = {"active": "success", "paused": "warning", "closed": "danger"}
 
 
@@ -45,9 +51,9 @@ class PartnerFilter(DropdownFilter):
         return [("yes", "Partners"), ("no", "Others")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        if self.value() == "yes":
-            return queryset.filter(user__is_partner=True)
-        return queryset.exclude(user__is_partner=True) if self.value() == "no" else queryset
+        if self.value() not in {"yes", "no"}:
+            return queryset
+        return of_partners(queryset, self.value() == "yes")
 
 
 class DebtFilter(DropdownFilter):
@@ -57,9 +63,9 @@ class DebtFilter(DropdownFilter):
         return [("yes", "Owes credits"), ("no", "Owes nothing")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet) -> QuerySet:
-        if self.value() == "yes":
-            return queryset.filter(debt__gt=0)
-        return queryset.filter(debt=0) if self.value() == "no" else queryset
+        if self.value() not in {"yes", "no"}:
+            return queryset
+        return indebted(queryset, self.value() == "yes")
 
 
 class WalletList(LatestFirst):
@@ -73,7 +79,7 @@ class WalletList(LatestFirst):
 
 
 @admin.register(Wallet)
-class WalletAdmin(ExplainingAdmin, BooksAdmin):
+class WalletAdmin(BackfillPages, ExplainingAdmin, BooksAdmin):
     title = "Users & balances"
     list_display = [
         "owned_by",
@@ -94,7 +100,10 @@ class WalletAdmin(ExplainingAdmin, BooksAdmin):
         DebtFilter,
     ]
     list_select_related = ["user__role", "team"]
-    list_before_template = None
+    list_before_template = "admin/ledger/wallet/acts_on_found.html"
+    # It would say how many there are, and nobody counts them. The acts on all that are found do.
+    list_disable_select_all = True
+    actions = ["add_selected", "deduct_selected"]
     search_fields = ["user__email", "user__name", "team__name"]
     search_help_text = "E-mail, name or team"
     ordering = ["-pk"]
@@ -102,47 +111,40 @@ class WalletAdmin(ExplainingAdmin, BooksAdmin):
         PageAction(
             name="set",
             label="Set balances…",
-            permission="ledger.adjust_wallet",
             form_class=SetBalancesForm,
             is_primary=True,
         ),
         PageAction(
             name="add",
             label="Add credits…",
-            permission="ledger.adjust_wallet",
             form_class=AddCreditsForm,
         ),
         PageAction(
             name="remove",
             label="Remove credits…",
-            permission="ledger.adjust_wallet",
             form_class=RemoveCreditsForm,
         ),
         PageAction(
             name="start-partner",
             label="Make a partner…",
-            permission="ledger.switch_partner",
             form_class=StartPartnerForm,
             is_offered=lambda wallet: wallet.user and not wallet.user.is_partner,
         ),
         PageAction(
             name="end-partner",
             label="End partner status…",
-            permission="ledger.switch_partner",
             form_class=EndPartnerForm,
             is_offered=lambda wallet: wallet.user and wallet.user.is_partner,
         ),
         PageAction(
             name="pause",
             label="Pause…",
-            permission="ledger.pause_wallet",
             form_class=PauseForm,
             is_offered=lambda wallet: wallet.status == WalletStatus.ACTIVE,
         ),
         PageAction(
             name="resume",
             label="Resume…",
-            permission="ledger.pause_wallet",
             form_class=ResumeForm,
             is_offered=lambda wallet: wallet.status == WalletStatus.PAUSED,
         ),
@@ -158,6 +160,39 @@ class WalletAdmin(ExplainingAdmin, BooksAdmin):
         self, request: HttpRequest, queryset: QuerySet, search_term: str
     ) -> tuple[QuerySet, bool]:
         return (queryset.filter(owned_by(search_term)) if search_term else queryset), False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context: dict[str, Any] = {}
+        if self.may_act(request, "add_selected"):
+            query = filter_of(request)
+            context = {
+                "found": in_words(selection_of(query)),
+                "acts_on_found": [
+                    ("Add credits…", address_of_new_batch("add", query)),
+                    ("Deduct credits…", address_of_new_batch("deduct", query)),
+                ],
+            }
+        return super().changelist_view(request, context | (extra_context or {}))
+
+    @action(description="Add credits to those ticked…")
+    def add_selected(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
+        return self.new_batch("add", request, queryset)
+
+    @action(description="Deduct credits from those ticked…")
+    def deduct_selected(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
+        return self.new_batch("deduct", request, queryset)
+
+    def new_batch(self, kind: str, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
+        """Lead to a new batch for the wallets that are ticked."""
+        ids = list(queryset.order_by("pk").values_list("pk", flat=True)[: MOST_TICKED + 1])
+        if len(ids) > MOST_TICKED:
+            refusal = f"Tick at most {MOST_TICKED}; for more, filter the list."
+            self.message_user(request, refusal, messages.ERROR)
+            return None
+        query = {"id__in": ",".join(map(str, ids))}
+        return HttpResponseRedirect(address_of_new_batch(kind, query))
 
     def explain(self, request: HttpRequest, instance: Wallet) -> dict[str, Any]:
         now = timezone.now()

@@ -8,8 +8,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.api.approvals import WaitingDocument, waits
 from accounts.api.callers import caller_of, idempotency_key
-from accounts.api.permissions import StaffMay
+from accounts.errors import ApprovalEnded
+from accounts.models import Approval
 from creditsite.apikit.fields import (
     CreditsField,
     StrictChar,
@@ -30,19 +32,21 @@ from ledger.choices import CreditType, TransactionKind
 from ledger.models import Wallet
 from ledger.queries.statements import transaction_of
 from ledger.services.adjustments import (
-    KIND_OF_GRANT,
     add_credits,
     pause_wallet,
     remove_credits,
     resume_wallet,
 )
+from ledger.services.bookings import KIND_OF_GRANT
 from ledger.services.posting import Posting
 
+# What POST /api/credits/add calls them, and what they are.
+TYPES_OF_ENTRY = {"allocation": CreditType.AWARD, "purchase": CreditType.PURCHASE}
 
-class StaffRequest(StrictSerializer):
+
+class WalletRequest(StrictSerializer):
     user_id = UserIdField(required=False, help_text="Whose wallet.")
     team_id = StrictUUID(required=False, help_text="Instead of user_id: the team whose pool.")
-    reason = StrictChar(max_length=500, help_text="Kept in the record, and shown to the user.")
 
     rules = {"oneOf": [{"required": ["user_id"]}, {"required": ["team_id"]}]}
 
@@ -52,10 +56,25 @@ class StaffRequest(StrictSerializer):
         return attrs
 
 
+class StaffRequest(WalletRequest):
+    reason = StrictChar(max_length=500, help_text="Kept in the record, and shown to the user.")
+
+
 class AddRequest(StaffRequest):
     amount = CreditsField()
     credit_type = serializers.ChoiceField(choices=CreditType.choices, default=CreditType.AWARD)
     expires_at = StrictDateTime(required=False)
+
+
+class EntryRequest(WalletRequest):
+    amount = CreditsField()
+    type = serializers.ChoiceField(
+        choices=list(TYPES_OF_ENTRY),
+        help_text="An allocation is an award; a purchase is unfunded: no payment stands behind it.",
+    )
+    description = StrictChar(
+        max_length=500, help_text="The reason: kept in the record, and shown to the user."
+    )
 
 
 class RemoveRequest(StaffRequest):
@@ -67,40 +86,48 @@ class RemoveRequest(StaffRequest):
     )
 
 
-MOVING_REFUSALS = [errors.OwnWallet, errors.WalletClosed, errors.IdempotencyKeyReused, NotFound]
+MOVING_REFUSALS = [
+    errors.OwnWallet,
+    errors.WalletClosed,
+    errors.IdempotencyKeyReused,
+    ApprovalEnded,
+    NotFound,
+]
 
 
 class AddView(ApiView):
-    permission_classes = [StaffMay("ledger.adjust_wallet")]
-
     @operation(
         "addCredits",
         body=AddRequest,
-        answers={200: MovementDocument},
+        answers={200: MovementDocument, 202: WaitingDocument},
         refusals=[*MOVING_REFUSALS, errors.BalanceTooLarge],
         takes_key=True,
     )
     def post(self, request: Request) -> Response:
         """Give credits. Purchased ones are entered as unfunded: no payment stands behind them."""
-        body = body_of(request, AddRequest)
-        credit_type = CreditType(body["credit_type"])
-        act = act_of(request, body)
-        posted = add_credits(
-            **act,
-            amount=body["amount"],
-            credit_type=credit_type,
-            expires_at=body.get("expires_at"),
-        )
-        return moved(act, posted, KIND_OF_GRANT[credit_type])
+        return added(request, body_of(request, AddRequest))
+
+
+class EntryView(ApiView):
+    @operation(
+        "enterCredits",
+        body=EntryRequest,
+        answers={200: MovementDocument, 202: WaitingDocument},
+        refusals=[*MOVING_REFUSALS, errors.BalanceTooLarge],
+        takes_key=True,
+    )
+    def post(self, request: Request) -> Response:
+        """Enter an allocation or a purchase by hand: as addCredits does, under older names."""
+        body = body_of(request, EntryRequest)
+        credit_type = TYPES_OF_ENTRY[body["type"]]
+        return added(request, {**body, "credit_type": credit_type, "reason": body["description"]})
 
 
 class RemoveView(ApiView):
-    permission_classes = [StaffMay("ledger.adjust_wallet")]
-
     @operation(
         "removeCredits",
         body=RemoveRequest,
-        answers={200: MovementDocument},
+        answers={200: MovementDocument, 202: WaitingDocument},
         refusals=[*MOVING_REFUSALS, errors.InsufficientCredits],
         takes_key=True,
     )
@@ -114,8 +141,6 @@ class RemoveView(ApiView):
 
 
 class PauseView(ApiView):
-    permission_classes = [StaffMay("ledger.pause_wallet")]
-
     @operation(
         "pauseWallet",
         body=StaffRequest,
@@ -128,8 +153,6 @@ class PauseView(ApiView):
 
 
 class ResumeView(ApiView):
-    permission_classes = [StaffMay("ledger.pause_wallet")]
-
     @operation(
         "resumeWallet",
         body=StaffRequest,
@@ -154,7 +177,21 @@ def act_of(request: Request, body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def moved(act: Mapping[str, Any], posted: Posting, kind: TransactionKind) -> Response:
+def added(request: Request, body: Mapping[str, Any]) -> Response:
+    credit_type = CreditType(body["credit_type"])
+    act = act_of(request, body)
+    posted = add_credits(
+        **act,
+        amount=body["amount"],
+        credit_type=credit_type,
+        expires_at=body.get("expires_at"),
+    )
+    return moved(act, posted, KIND_OF_GRANT[credit_type])
+
+
+def moved(act: Mapping[str, Any], posted: Posting | Approval, kind: TransactionKind) -> Response:
+    if isinstance(posted, Approval):
+        return waits(posted)
     wallet: Wallet = act["wallet"]
     transaction = transaction_of(
         posted,

@@ -9,8 +9,6 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.permissions import HasScope
-from accounts.choices import ApiScope
 from creditsite.apikit.fields import (
     CreditsField,
     QuantityField,
@@ -83,8 +81,6 @@ class ForecastDocument(serializers.Serializer):
 
 
 class CheckView(ApiView):
-    permission_classes = [HasScope(ApiScope.CREDITS_READ)]
-
     @operation(
         "checkCredits", body=ChargeRequest, answers={200: ForecastDocument}, refusals=[NotFound]
     )

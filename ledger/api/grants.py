@@ -6,8 +6,6 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.permissions import HasScope
-from accounts.choices import ApiScope
 from creditsite.apikit.openapi import operation
 from creditsite.apikit.pagination import ListQuery, page_of, page_response
 from creditsite.apikit.views import ApiView
@@ -41,7 +39,6 @@ class GrantFilter(filters.FilterSet):
 
 
 class GrantListView(ApiView):
-    permission_classes = [HasScope(ApiScope.CREDITS_READ)]
     query_class = GrantListQuery
 
     @operation("listGrants", answers={200: page_of(GrantDocument)}, refusals=[NotFound])

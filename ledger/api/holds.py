@@ -10,9 +10,13 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.callers import caller_of, idempotency_key, is_service, subject_of
-from accounts.api.permissions import HasScope
-from accounts.choices import ApiScope
+from accounts.api.callers import (
+    caller_of,
+    daily_cap_of,
+    idempotency_key,
+    is_service,
+    subject_of,
+)
 from creditsite.apikit.fields import (
     StrictInteger,
 )
@@ -81,7 +85,6 @@ class HoldFilter(filters.FilterSet):
 
 
 class HoldListView(ApiView):
-    permission_classes = [HasScope(ApiScope.CREDITS_HOLD, reading=ApiScope.CREDITS_READ)]
     query_class = HoldListQuery
     throttle_scope = "spend"
 
@@ -121,6 +124,7 @@ class HoldListView(ApiView):
             actor_id=spender.user.pk,
             expires_in=expires_in,
             idempotency_key=key,
+            daily_cap=daily_cap_of(request),
             **texts,
         )
         hold_id = cast("UUID", posted.hold_id)
@@ -141,7 +145,6 @@ class HoldListView(ApiView):
 
 
 class HoldView(ApiView):
-    permission_classes = [HasScope(ApiScope.CREDITS_READ)]
     query_class = UserQuery
 
     @operation("getHold", answers={200: HoldDocument})

@@ -10,8 +10,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.callers import caller_of, idempotency_key
-from accounts.api.permissions import HasScope
-from accounts.choices import ApiScope
 from accounts.models import User
 from creditsite.apikit.fields import CreditsField, StrictChar, StrictSerializer, UserIdField
 from creditsite.apikit.openapi import operation
@@ -61,7 +59,6 @@ ENDING_REFUSALS = [
 
 
 class CaptureView(ApiView):
-    permission_classes = [HasScope(ApiScope.CREDITS_HOLD)]
     throttle_scope = "spend"
 
     @operation(
@@ -97,7 +94,6 @@ class CaptureView(ApiView):
 
 
 class ReleaseView(ApiView):
-    permission_classes = [HasScope(ApiScope.CREDITS_HOLD)]
     throttle_scope = "spend"
 
     @operation(

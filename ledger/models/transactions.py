@@ -125,9 +125,7 @@ class Restoration(models.Model):
     exceeds what that line took. One transaction may give back of one line twice, by two ways.
     """
 
-    transaction = models.ForeignKey(
-        CreditTransaction, models.PROTECT, related_name="+", db_index=False
-    )
+    transaction = models.ForeignKey(CreditTransaction, models.PROTECT, related_name="+")
     original = models.ForeignKey(CreditTransaction, models.PROTECT, related_name="restorations")
     position = models.SmallIntegerField()
     wallet = models.ForeignKey(

@@ -48,7 +48,8 @@ class Wallet(models.Model):
     class Meta:
         verbose_name_plural = "users & balances"
         permissions = [
-            ("adjust_wallet", "Can add, remove and set credits of a wallet"),
+            ("adjust_wallet", "Can add credits to a wallet and remove them"),
+            ("set_balances", "Can set the balances of a wallet"),
             ("pause_wallet", "Can pause and resume a wallet"),
             ("switch_partner", "Can switch a user's partner status"),
             ("run_backfill", "Can give role allotments to users without credits"),

@@ -42,13 +42,14 @@ class Balance:
         return self.current - self.held
 
 
+# Without OFFSET 0, PostgreSQL would read the grants first, and then see whether that was needed.
 BALANCE = """
     SELECT w.id, w.user_id, t.public_id, w.status, coalesce(v.award, w.award),
            coalesce(v.partner, w.partner), coalesce(v.purchase, w.purchase), w.held, w.debt,
            w.version, w.changed_at
     FROM ledger_wallet w LEFT JOIN accounts_team t ON t.id = w.team_id LEFT JOIN LATERAL (
         SELECT seen.* FROM ledger_visible(w.id, %(at)s) AS seen
-        WHERE w.recount_at <= %(at)s) v ON true
+        WHERE w.recount_at <= %(at)s OFFSET 0) v ON true
     WHERE w.id = ANY (%(wallets)s)
 """
 

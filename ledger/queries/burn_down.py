@@ -7,10 +7,9 @@ from datetime import datetime
 from django.db.models import F, Q, QuerySet
 
 from ledger.choices import CreditType, WalletStatus
-from ledger.errors import InsufficientCredits, WalletClosed, WalletPaused
+from ledger.errors import CreditsDisabled, InsufficientCredits, WalletClosed, WalletPaused
 from ledger.models import Grant, Wallet
-
-REFUSALS = {WalletStatus.PAUSED: WalletPaused.code, WalletStatus.CLOSED: WalletClosed.code}
+from ledger.queries.settings import settings_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +46,7 @@ def forecast(
     the answer.
     """
     status = dict(Wallet.objects.filter(pk__in=wallet_ids).values_list("pk", "status"))
-    if code := REFUSALS.get(WalletStatus(status[wallet_ids[0]])):
+    if code := _refusal(status[wallet_ids[0]], at):
         return Forecast(amount, 0, code)
     most = 0
     for wallet_id in wallet_ids:
@@ -62,6 +61,15 @@ def forecast(
             return Forecast(amount, available, would_use=_burn_down(free, amount))
         most = max(most, available)
     return Forecast(amount, most, InsufficientCredits.code)
+
+
+def _refusal(status: str, at: datetime) -> str | None:
+    """Return what refuses a spend whatever the wallet holds, in the engine's order."""
+    if status == WalletStatus.PAUSED:
+        return WalletPaused.code
+    if not settings_at(at).credits_enabled:
+        return CreditsDisabled.code
+    return WalletClosed.code if status == WalletStatus.CLOSED else None
 
 
 def _burn_down(free: Sequence[tuple[str, int]], amount: int) -> dict[str, int]:

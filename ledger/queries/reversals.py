@@ -3,11 +3,11 @@
 from datetime import datetime
 from uuid import UUID
 
-from django.conf import settings
 from django.db import connection
 
 from ledger.choices import TransactionKind
 from ledger.models import CreditTransaction, Grant
+from ledger.queries.settings import settings_at
 
 # As the engine has it in ``ledger/sql/restore.sql``: ``ledger_restore`` and ``ledger_take_back``.
 PUT_BACK = {TransactionKind.USAGE, TransactionKind.ADJUSTMENT, TransactionKind.EXPIRY}
@@ -74,6 +74,6 @@ def _effect(grant: Grant | None, credits: int, at: datetime) -> str:
     if grant.expires_at and grant.expires_at <= at:
         return (
             f"{credits:,} credits of {grant}: it has expired, so they go into a new grant that"
-            f" lasts {settings.CREDITS_GRACE_DAYS} days."
+            f" lasts {settings_at(at).grace_days} days."
         )
     return f"{credits:,} credits go back into {grant}."

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
 from django.db.models import Sum
@@ -18,21 +18,58 @@ MONTHS = 12
 # Lower bounds of the classes that balances are counted in.
 CLASSES = (0, 1, 100, 1_000, 10_000, 100_000)
 
-# What every wallet has, as anyone is shown it.
+# What every wallet has, as anyone is shown it. Without OFFSET 0, PostgreSQL would read the grants
+# of each, and then see whether that was needed.
 WALLETS = """
     WITH shown AS (
-        SELECT w.status, w.held, w.debt, coalesce(v.award, w.award) AS award,
+        SELECT w.status, w.version, w.held, w.debt, coalesce(v.award, w.award) AS award,
                coalesce(v.partner, w.partner) AS partner,
                coalesce(v.purchase, w.purchase) AS purchase
         FROM ledger_wallet w LEFT JOIN LATERAL (
             SELECT seen.* FROM ledger_visible(w.id, %(at)s) AS seen
-            WHERE w.recount_at <= %(at)s) v ON true
+            WHERE w.recount_at <= %(at)s OFFSET 0) v ON true
     )
     SELECT status, width_bucket(award + partner + purchase, %(classes)s::bigint[]) AS class,
            count(*), sum(award)::bigint, sum(partner)::bigint, sum(purchase)::bigint,
-           sum(held)::bigint, sum(debt)::bigint
+           sum(held)::bigint, sum(debt)::bigint,
+           count(*) FILTER (WHERE status = 'active' AND version > 0
+                                  AND award + partner + purchase - held < %(low)s)
     FROM shown GROUP BY 1, 2
 """
+
+
+class Wallets(NamedTuple):
+    """How many wallets have one status and one of CLASSES, counted from 1, and their credits."""
+
+    status: str
+    size: int
+    wallets: int
+    award: int
+    partner: int
+    purchase: int
+    held: int
+    debt: int
+    low: int
+
+    @property
+    def current(self) -> int:
+        return self.award + self.partner + self.purchase
+
+
+def wallets_at(at: datetime, *, low_below: int = 0) -> list[Wallets]:
+    """
+    Return what all wallets have, as they are shown at ``at``; reads every wallet.
+
+    ``low`` counts active wallets with fewer than ``low_below`` credits available that ever had any.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(WALLETS, {"at": at, "classes": list(CLASSES), "low": low_below})
+        return [Wallets(*row) for row in cursor.fetchall()]
+
+
+def class_bounds() -> list[tuple[int, int | None]]:
+    """Return the least and the most credits of each of CLASSES."""
+    return [*zip(CLASSES, [*(bound - 1 for bound in CLASSES[1:]), None], strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +97,17 @@ class SystemSummary:
 
 def system_summary(at: datetime) -> SystemSummary:
     """Return the state of all wallets at ``at``; reads every wallet and a year of transactions."""
-    with connection.cursor() as cursor:
-        cursor.execute(WALLETS, {"at": at, "classes": list(CLASSES)})
-        rows = cursor.fetchall()
     wallets = dict.fromkeys(WalletStatus.values, 0)
     sizes = [[0, 0] for _ in CLASSES]
     totals = dict.fromkeys([*CreditType.values, "held", "debt"], 0)
-    for status, size, count, award, partner, purchase, held, debt in rows:
-        wallets[status] += count
-        sizes[size - 1][0] += count
-        sizes[size - 1][1] += award + partner + purchase
-        figures = {
-            "award": award,
-            "partner": partner,
-            "purchase": purchase,
-            "held": held,
-            "debt": debt,
-        }
-        for name, credits in figures.items():
-            totals[name] += credits
+    for row in wallets_at(at):
+        wallets[row.status] += row.wallets
+        sizes[row.size - 1][0] += row.wallets
+        sizes[row.size - 1][1] += row.current
+        for name in totals:
+            totals[name] += getattr(row, name)
     totals["current"] = sum(totals[credit_type] for credit_type in CreditType.values)
     totals["available"] = totals["current"] - totals["held"]
-    tops = [*(bound - 1 for bound in CLASSES[1:]), None]
     unfunded = _unfunded(at)
     money = money_by_currency(at)
     return SystemSummary(
@@ -89,7 +115,7 @@ def system_summary(at: datetime) -> SystemSummary:
         totals=totals,
         distribution=[
             BalanceClass(low, top, count, credits)
-            for low, top, (count, credits) in zip(CLASSES, tops, sizes, strict=True)
+            for (low, top), (count, credits) in zip(class_bounds(), sizes, strict=True)
         ],
         consumption=_consumption(at),
         money=money,

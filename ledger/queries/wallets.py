@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from accounts.models import Team, TeamMembership, User
 from ledger.errors import WalletNotFound
@@ -102,3 +102,23 @@ def is_own_wallet(user: User, wallet: Wallet) -> bool:
         return True
     pools = Q(team=wallet.team_id) if wallet.team_id else Q(team__owner=wallet.user_id)
     return user.memberships.filter(pools).exists()
+
+
+# --- As the list of users & balances finds them ---------------------------------------------------
+def owned_by(text: str) -> Q:
+    """Return the condition on wallets that an owner's e-mail, name or team is like ``text``."""
+    text = text.strip()
+    if exact := User.objects.filter(email=text.lower()).first():
+        return Q(user=exact)
+    users = User.objects.filter(Q(email__contains=text.lower()) | Q(name__icontains=text))
+    return Q(user__in=users) | Q(team__in=Team.objects.filter(name__icontains=text))
+
+
+def of_partners(wallets: QuerySet[Wallet], yes: bool) -> QuerySet[Wallet]:
+    if yes:
+        return wallets.filter(user__is_partner=True)
+    return wallets.exclude(user__is_partner=True)
+
+
+def indebted(wallets: QuerySet[Wallet], yes: bool) -> QuerySet[Wallet]:
+    return wallets.filter(debt__gt=0) if yes else wallets.filter(debt=0)

@@ -3,34 +3,36 @@
 from collections.abc import Mapping
 from datetime import datetime
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import Model
 
-from accounts.models import User
+from accounts.models import Approval, User
+from accounts.permissions import require
 from audit import services as audit
 from ledger import errors, keys
-from ledger.choices import CreditType, GrantSource, TransactionKind, WalletStatus
+from ledger.choices import CreditType, TransactionKind, WalletStatus
 from ledger.models import CreditTransaction, Wallet
 from ledger.queries.balances import balance_of, held_by_type
+from ledger.queries.settings import settings_at
 from ledger.queries.wallets import is_own_wallet
 from ledger.services import posting
+from ledger.services.bookings import (
+    Asked,
+    book_addition,
+    book_changes,
+    book_removal,
+    book_reversal,
+)
 from ledger.services.posting import LARGEST_AMOUNT, Header, Posting
-
-KIND_OF_GRANT = {
-    CreditType.AWARD: TransactionKind.AWARD,
-    CreditType.PARTNER: TransactionKind.PARTNER,
-    CreditType.PURCHASE: TransactionKind.PURCHASE,
-}
+from ledger.services.second_person import approval_waiting, booked_or_asked
 
 
-def refuse_own_wallet(*, actor: User, wallet: Wallet) -> None:
+def refuse_own_wallet(*, actor: User | None, wallet: Wallet) -> None:
     """
     Refuse an actor who owns ``wallet`` or may spend from it, superusers included.
 
     :raises OwnWallet: they do.
     """
-    if is_own_wallet(actor, wallet):
+    if actor is not None and is_own_wallet(actor, wallet):
         raise errors.OwnWallet
 
 
@@ -41,53 +43,54 @@ def add_credits(
     amount: int,
     credit_type: CreditType,
     reason: str,
-    actor: User,
+    actor: User | None,
     caller: str,
     at: datetime,
     idempotency_key: str | None = None,
     expires_at: datetime | None = None,
-) -> Posting:
+) -> Posting | Approval:
     """
     Give ``wallet`` credits of ``credit_type``; purchased ones are entered unfunded.
 
+    Of many, return the approval that it waits for.
+
+    :raises NotPermitted: ``actor`` may not adjust wallets.
     :raises InvalidAmount: ``amount`` is not between 1 and the largest balance, or ``expires_at``
         has passed.
     :raises OwnWallet: ``actor`` owns or shares the wallet.
     :raises BalanceTooLarge: the balance would be above the largest that staff may reach.
     :raises WalletClosed: the wallet is closed.
     :raises IdempotencyKeyReused: the key was used for another request.
+    :raises ApprovalEnded: nobody approved this same request.
     """
-    if not 1 <= amount <= settings.LARGEST_BALANCE:
-        raise errors.InvalidAmount(
-            f"Staff add 1 to {settings.LARGEST_BALANCE:,} credits at a time."
-        )
+    require(actor, "ledger.adjust_wallet")
+    largest = settings_at(at).largest_balance
+    if not 1 <= amount <= largest:
+        raise errors.InvalidAmount(f"Staff add 1 to {largest:,} credits at a time.")
     refuse_own_wallet(actor=actor, wallet=wallet)
-    header = _header(
-        KIND_OF_GRANT[credit_type], "add", at, caller, idempotency_key, actor, reason,
-        wallet.pk, amount, credit_type.value, expires_at,
-    )  # fmt: skip
-    if expires_at is not None and expires_at <= at and not _is_repeat(header):
-        raise errors.InvalidAmount("Credits cannot expire in the past.")
-    posted = posting.post_grant(
-        wallet=wallet.pk,
-        amount=amount,
-        credit_type=credit_type,
-        source=GrantSource.MANUAL,
-        expires_at=expires_at,
-        largest=settings.LARGEST_BALANCE,
-        header=header,
+    fingerprint = keys.fingerprint("add", reason, wallet.pk, amount, credit_type.value, expires_at)
+    asked = Asked(actor, reason, caller, idempotency_key, fingerprint, at)
+    if waiting := approval_waiting(asked):
+        return waiting
+    return booked_or_asked(
+        lambda: book_addition(
+            wallet=wallet,
+            amount=amount,
+            credit_type=credit_type,
+            expires_at=expires_at,
+            asked=asked,
+        ),
+        moved=amount,
+        kind="ledger.add_credits",
+        payload={
+            "wallet": wallet.pk,
+            "amount": amount,
+            "credit_type": credit_type.value,
+            "expires_at": expires_at and expires_at.isoformat(),
+        },
+        wallet=wallet,
+        asked=asked,
     )
-    _record(
-        "ledger.credits.added",
-        posted,
-        wallet,
-        actor,
-        reason,
-        at,
-        credit_type=credit_type.value,
-        amount=amount,
-    )
-    return posted
 
 
 @transaction.atomic
@@ -96,51 +99,42 @@ def remove_credits(
     wallet: Wallet,
     amount: int,
     reason: str,
-    actor: User,
+    actor: User | None,
     caller: str,
     at: datetime,
     idempotency_key: str | None = None,
     credit_type: CreditType | None = None,
-) -> Posting:
+) -> Posting | Approval:
     """
     Take credits from ``wallet``, of one type or in burn-down order over all.
 
-    Takes what is not held; the rest leaves when the holds on it end.
+    Takes what is not held; the rest leaves when the holds on it end. Of many, return the approval
+    that it waits for.
 
+    :raises NotPermitted: ``actor`` may not adjust wallets.
     :raises InvalidAmount: ``amount`` is not between 1 and 1,000,000,000.
     :raises OwnWallet: ``actor`` owns or shares the wallet.
     :raises InsufficientCredits: the wallet has less, held credits included.
     :raises WalletClosed: the wallet is closed.
     :raises IdempotencyKeyReused: the key was used for another request.
+    :raises ApprovalEnded: nobody approved this same request.
     """
+    require(actor, "ledger.adjust_wallet")
     if not 1 <= amount <= LARGEST_AMOUNT:
         raise errors.InvalidAmount(f"An amount is 1 to {LARGEST_AMOUNT:,} credits.")
     refuse_own_wallet(actor=actor, wallet=wallet)
-    header = _header(
-        TransactionKind.ADJUSTMENT, "remove", at, caller, idempotency_key, actor, reason,
-        wallet.pk, amount, credit_type,
-    )  # fmt: skip
-    if wallet.status == WalletStatus.CLOSED and not _is_repeat(header):
-        raise errors.WalletClosed
-    posted = posting.draw(
-        payers=[wallet.pk],
-        amount=amount,
-        types=[credit_type] if credit_type else None,
-        short="wait",
-        any_status=True,
-        header=header,
+    fingerprint = keys.fingerprint("remove", reason, wallet.pk, amount, credit_type)
+    asked = Asked(actor, reason, caller, idempotency_key, fingerprint, at)
+    if waiting := approval_waiting(asked):
+        return waiting
+    return booked_or_asked(
+        lambda: book_removal(wallet=wallet, amount=amount, credit_type=credit_type, asked=asked),
+        moved=amount,
+        kind="ledger.remove_credits",
+        payload={"wallet": wallet.pk, "amount": amount, "credit_type": credit_type},
+        wallet=wallet,
+        asked=asked,
     )
-    _record(
-        "ledger.credits.removed",
-        posted,
-        wallet,
-        actor,
-        reason,
-        at,
-        credit_type=credit_type,
-        amount=amount,
-    )
-    return posted
 
 
 @transaction.atomic
@@ -150,82 +144,70 @@ def set_balances(
     targets: Mapping[CreditType, int],
     version: int,
     reason: str,
-    actor: User,
+    actor: User | None,
     caller: str,
     at: datetime,
     idempotency_key: str,
-) -> list[Posting]:
+) -> list[Posting] | Approval:
     """
     Bring the balances of ``wallet`` to exactly ``targets``, each between 0 and the largest balance.
 
     Each becomes a difference to what the wallet has now; ``version`` is the wallet's when the form
-    was opened. Repeating the request changes nothing and returns no postings.
+    was opened. Repeating the request changes nothing and returns no postings. If many credits move,
+    return the approval that it waits for: it binds the differences, not the targets.
 
+    :raises NotPermitted: ``actor`` may not set balances.
     :raises InvalidAmount: a target is out of range.
     :raises OwnWallet: ``actor`` owns or shares the wallet.
     :raises StaleVersion: the wallet has changed since ``version``.
     :raises BelowHeld: a target is below what open holds pin.
     :raises WalletClosed: credits would be added to a closed wallet.
     :raises IdempotencyKeyReused: the key was used for another request.
+    :raises ApprovalEnded: nobody approved this same request.
     """
-    if not all(0 <= target <= settings.LARGEST_BALANCE for target in targets.values()):
-        raise errors.InvalidAmount(f"A balance is 0 to {settings.LARGEST_BALANCE:,} credits.")
+    require(actor, "ledger.set_balances")
+    largest = settings_at(at).largest_balance
+    if not all(0 <= target <= largest for target in targets.values()):
+        raise errors.InvalidAmount(f"A balance is 0 to {largest:,} credits.")
     refuse_own_wallet(actor=actor, wallet=wallet)
-    Wallet.objects.select_for_update(no_key=True).get(pk=wallet.pk)
-    # All targets are in each fingerprint: a type that did not change left nothing to compare with.
-    asked = {str(credit_type): target for credit_type, target in targets.items()}
-    headers = {
-        credit_type: _header(
-            TransactionKind.ADJUSTMENT, "set", at, caller, f"{idempotency_key}:{credit_type}",
-            actor, reason, wallet.pk, credit_type.value, asked, version,
-        )
-        for credit_type in CreditType
-    }  # fmt: skip
-    prints = {header.key: header.fingerprint for header in headers.values()}
-    if done := CreditTransaction.objects.filter(key__in=prints).values_list("key", "fingerprint"):
-        if any(prints[key] != fingerprint for key, fingerprint in done):
-            raise errors.IdempotencyKeyReused
+    asked_for = {str(credit_type): target for credit_type, target in targets.items()}
+    fingerprint = keys.fingerprint("set", reason, wallet.pk, asked_for, version)
+    asked = Asked(actor, reason, caller, idempotency_key, fingerprint, at)
+    if waiting := approval_waiting(asked):
+        return waiting
+    posting.lock_wallet(wallet.pk)
+    if _were_set(asked):
         return []
     before = balance_of(wallet.pk, at)
     if before.version != version:
         raise errors.StaleVersion
     held = held_by_type(wallet.pk)
-    postings = []
     for credit_type, target in targets.items():
         if target < held.get(credit_type, 0):
             raise errors.BelowHeld(held=held[credit_type])
-        change = target - getattr(before, credit_type)
-        if change > 0:
-            postings.append(
-                posting.post_grant(
-                    wallet=wallet.pk,
-                    amount=change,
-                    credit_type=credit_type,
-                    source=GrantSource.MANUAL,
-                    header=headers[credit_type],
-                )
-            )
-        elif change < 0:
-            postings.append(
-                posting.draw(
-                    payers=[wallet.pk],
-                    amount=-change,
-                    types=[credit_type],
-                    any_status=True,
-                    header=headers[credit_type],
-                )
-            )
-    if postings:
-        audit.record(
-            "ledger.wallet.adjusted",
-            actor=actor,
-            target=wallet,
-            at=at,
-            reason=reason,
-            before={str(t): getattr(before, t) for t in targets},
-            after={str(t): target for t, target in targets.items()},
-        )
-    return postings
+    changes = {t: target - getattr(before, t) for t, target in targets.items()}
+    return booked_or_asked(
+        lambda: book_changes(wallet=wallet, changes=changes, asked=asked),
+        moved=sum(abs(change) for change in changes.values()),
+        kind="ledger.set_balances",
+        payload={"wallet": wallet.pk, "changes": {str(t): n for t, n in changes.items() if n}},
+        wallet=wallet,
+        asked=asked,
+    )
+
+
+def _were_set(asked: Asked) -> bool:
+    """
+    Return whether balances were set under this key before.
+
+    :raises IdempotencyKeyReused: to something else.
+    """
+    # A type that did not change left nothing behind; one that did has the print of the request.
+    digests = [asked.header(TransactionKind.ADJUSTMENT, f":{t}").key for t in CreditType]
+    done = CreditTransaction.objects.filter(key__in=digests).values_list("fingerprint", flat=True)
+    if set(done) - {asked.fingerprint}:
+        raise errors.IdempotencyKeyReused
+    return bool(done)
 
 
 @transaction.atomic
@@ -233,18 +215,21 @@ def reverse_transaction(
     *,
     original: CreditTransaction,
     reason: str,
-    actor: User,
+    actor: User | None,
     caller: str,
     at: datetime,
     idempotency_key: str | None = None,
     amount: int | None = None,
     partly: bool = False,
-) -> Posting:
+) -> Posting | Approval:
     """
     Reverse a transaction: put back what it took, or take back the grant that it gave.
 
+    Of many credits, return the approval that it waits for.
+
     :param amount: how much of what it took; all that is not given back yet when left out.
     :param partly: take what is left of a grant that is partly spent or held.
+    :raises NotPermitted: ``actor`` may not reverse transactions.
     :raises OwnWallet: ``actor`` owns or shares the wallet.
     :raises NotReversible: its kind is not reversed this way (payments are refunded).
     :raises AlreadyReversed: nothing of it is left to reverse.
@@ -252,28 +237,22 @@ def reverse_transaction(
     :raises ExceedsTaken: ``amount`` is more than is left to put back.
     :raises NothingToRestore: what it took was voided or written off since.
     :raises IdempotencyKeyReused: the key was used for another request.
+    :raises ApprovalEnded: nobody approved this same request.
     """
+    require(actor, "ledger.reverse_credittransaction")
     refuse_own_wallet(actor=actor, wallet=original.wallet)
-    header = _header(
-        TransactionKind.REVERSAL,
-        "reverse",
-        at,
-        caller,
-        idempotency_key,
-        actor,
-        reason,
-        original.pk,
-        amount,
-        partly,
+    fingerprint = keys.fingerprint("reverse", reason, original.pk, amount, partly)
+    asked = Asked(actor, reason, caller, idempotency_key, fingerprint, at)
+    if waiting := approval_waiting(asked):
+        return waiting
+    return booked_or_asked(
+        lambda: book_reversal(original=original, amount=amount, partly=partly, asked=asked),
+        moved=abs(original.amount) if amount is None else amount,
+        kind="ledger.reverse_transaction",
+        payload={"transaction": str(original.pk), "amount": amount, "partly": partly},
+        wallet=original.wallet,
+        asked=asked,
     )
-    if original.amount > 0:
-        posted = posting.take_back(transaction=original.pk, partly=partly, header=header)
-    else:
-        posted = posting.restore(transaction=original.pk, amount=amount, header=header)
-    _record(
-        "ledger.transaction.reversed", posted, original, actor, reason, at, amount=posted.amount
-    )
-    return posted
 
 
 @transaction.atomic
@@ -281,6 +260,7 @@ def pause_wallet(*, wallet: Wallet, reason: str, actor: User, at: datetime) -> N
     """
     Stop spends and new holds of ``wallet``; captures, releases, awards and sales go on.
 
+    :raises NotPermitted: ``actor`` may not pause wallets.
     :raises OwnWallet: ``actor`` owns or shares the wallet.
     :raises Conflict: the wallet is not active.
     """
@@ -294,6 +274,7 @@ def resume_wallet(*, wallet: Wallet, reason: str, actor: User, at: datetime) -> 
     """
     Let a paused ``wallet`` spend again.
 
+    :raises NotPermitted: ``actor`` may not pause wallets.
     :raises OwnWallet: ``actor`` owns or shares the wallet.
     :raises Conflict: the wallet is not paused.
     """
@@ -339,6 +320,7 @@ def _move(
     actor: User,
     at: datetime,
 ) -> None:
+    require(actor, "ledger.pause_wallet")
     refuse_own_wallet(actor=actor, wallet=wallet)
     if not posting.set_status(wallet=wallet.pk, expected=expected, status=status):
         raise errors.Conflict(
@@ -353,55 +335,3 @@ def _move(
         before={"status": expected},
         after={"status": status},
     )
-
-
-def _header(
-    kind: TransactionKind,
-    act: str,
-    at: datetime,
-    caller: str,
-    idempotency_key: str | None,
-    actor: User,
-    reason: str,
-    *asked: object,
-) -> Header:
-    return Header(
-        kind=kind,
-        at=at,
-        caller=caller,
-        key=keys.digest(caller, idempotency_key) if idempotency_key else keys.fresh(caller),
-        fingerprint=keys.fingerprint(act, reason, *asked),
-        actor_id=actor.pk,
-        description=reason,
-    )
-
-
-def _is_repeat(header: Header) -> bool:
-    """Return whether the key was booked before: what has changed since is no reason to refuse."""
-    return CreditTransaction.objects.filter(key=header.key).exists()
-
-
-def _record(
-    action: str,
-    posted: Posting,
-    target: Model,
-    actor: User,
-    reason: str,
-    at: datetime,
-    **after: object,
-) -> None:
-    """Record an act that was done now; a repeat of one was recorded when it was done."""
-    if posted.is_new:
-        audit.record(
-            action,
-            actor=actor,
-            target=target,
-            at=at,
-            reason=reason,
-            before={"balance": (posted.balance_after or 0) - (posted.amount or 0)},
-            after={
-                "balance": posted.balance_after,
-                "transaction": str(posted.transaction_id),
-                **after,
-            },
-        )

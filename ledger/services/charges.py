@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from time import monotonic
+from typing import NamedTuple
 from uuid import UUID
 
 from creditsite.errors import InvalidRequest
@@ -32,12 +33,11 @@ class Price:
     per: int
     is_flat: bool
 
-    def of(self, quantity: Decimal) -> tuple[int, int]:
-        """Return the credits that ``quantity`` units cost, as an exact fraction."""
+    def of(self, units: int, parts: int) -> tuple[int, int]:
+        """Return the credits that ``units / parts`` units cost, as an exact fraction."""
         credits, over = self.unit_price.as_integer_ratio()
         if self.is_flat:
             return credits, over
-        units, parts = quantity.as_integer_ratio()
         return credits * units, over * parts * self.per
 
 
@@ -55,8 +55,7 @@ class PricedFeature:
         return self.prices[index - 1] if index else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Charge:
+class Charge(NamedTuple):
     """
     What is to be taken, in whole credits, and why that much.
 
@@ -147,9 +146,10 @@ def charge_for(quantities: Mapping[str, Decimal], *, at: datetime) -> Charge:
     # Whole numbers throughout: a third of a credit is no Decimal, and three of them are one credit.
     credits, over = 0, 1
     for code, price in zip(codes, prices, strict=True):
-        if quantities[code] < 0 or quantities[code] != round(quantities[code], 6):
+        units, parts = quantities[code].as_integer_ratio()
+        if units < 0 or 1_000_000 % parts:
             raise InvalidAmount("A quantity is zero or more, with at most six decimals.")
-        part, part_over = price.of(quantities[code])
+        part, part_over = price.of(units, parts)
         credits, over = credits * part_over + part * over, over * part_over
     purchased_only = any(features[code].requires_purchased for code in codes)
     return Charge(

@@ -3,15 +3,15 @@
 import json
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn, Self
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, connections
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 from psycopg import Cursor
+from psycopg.abc import Params
 from psycopg.errors import UniqueViolation
 from psycopg.types.datetime import TimestamptzLoader
 
@@ -22,8 +22,7 @@ HEADER = "ROW(%s, %s, %s, %s, %s, %s, %s, NULL, NULL, %s, %s, %s, %s, %s, %s, %s
 LARGEST_AMOUNT = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class Header(NamedTuple):
     """
     Who asks for what, when, under which key, and the words that go with it.
 
@@ -65,8 +64,7 @@ class Header:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Posting:
+class Posting(NamedTuple):
     """
     What the engine did, or did when the key was first used (``is_new`` false).
 
@@ -115,6 +113,13 @@ def array(values: Sequence[object] | None) -> str | None:
 _kept = threading.local()
 
 
+class _PreparingCursor(Cursor):
+    """The server parses each statement once a connection, and describes its answer once."""
+
+    def execute(self, query: Any, params: Params | None = None, **options: Any) -> Self:
+        return super().execute(query, params, **options | {"prepare": True})
+
+
 def _cursor() -> CursorWrapper:
     # A new cursor learns the types that it meets anew, and Django's composes each statement in
     # Python. One that is kept with its connection, sends parameters beside the statement and reads
@@ -123,7 +128,7 @@ def _cursor() -> CursorWrapper:
     database.ensure_connection()
     cursor: Cursor | None = getattr(_kept, "cursor", None)
     if cursor is None or cursor.connection is not database.connection:
-        cursor = _kept.cursor = Cursor(database.connection)
+        cursor = _kept.cursor = _PreparingCursor(database.connection)
         cursor.adapters.register_loader("timestamptz", TimestamptzLoader)
     wrapper = CursorDebugWrapper if database.queries_logged else CursorWrapper
     return wrapper(cursor, database)
@@ -173,7 +178,7 @@ def posting_of(
     :param exceeds: of what the amount was too much: ``taken``, ``hold``, ``debt`` or ``grant``.
     :param settled: further outcomes that are no refusal.
     """
-    posted = Posting(*row)
+    posted = Posting._make(row)
     if posted.outcome not in ("done", "replayed", *settled):
         _refuse(
             posted,
@@ -201,6 +206,8 @@ def _refuse(
             raise errors.InsufficientCredits(needed=asked, available=available)
         case "paused":
             raise errors.WalletPaused
+        case "switched_off":
+            raise errors.CreditsDisabled
         case "closed":
             raise errors.WalletClosed
         case "conflict":

@@ -6,6 +6,7 @@ from decimal import Decimal
 from django.db import transaction
 
 from accounts.models import User
+from accounts.permissions import require
 from audit import services as audit
 from ledger.errors import Conflict, InvalidAmount
 from ledger.models import Feature, FeaturePrice
@@ -29,9 +30,11 @@ def create_feature(
     """
     Create a feature; it can be charged once it has a price.
 
+    :raises NotPermitted: ``actor`` may not add features.
     :raises Conflict: there is a feature with this code.
     :raises ValidationError: the code is not plain.
     """
+    require(actor, "ledger.add_feature")
     if Feature.objects.filter(code=code).exists():
         raise Conflict(f"There is a feature {code!r} already.")
     feature = Feature(code=code, name=name, unit=unit, requires_purchased=requires_purchased)
@@ -55,8 +58,10 @@ def change_feature(
     """
     Change name, unit, ``requires_purchased`` or ``is_active`` of a feature, for charges to come.
 
+    :raises NotPermitted: ``actor`` may not change features.
     :raises ValidationError: a value is not allowed.
     """
+    require(actor, "ledger.change_feature")
     locked = Feature.objects.select_for_update(no_key=True).get(pk=feature.pk)
     before = _facts(locked)
     for name in before.keys() & changes.keys():
@@ -95,9 +100,11 @@ def add_price(
     feature may be valid from any time on, since nothing was charged yet; later ones start at least
     a minute ahead.
 
+    :raises NotPermitted: ``actor`` may not add prices.
     :raises InvalidAmount: the price is below zero or too fine, or ``valid_from`` is too soon.
     :raises Conflict: a version starts at that very instant already.
     """
+    require(actor, "ledger.add_featureprice")
     if not 0 <= unit_price < 10**12 or unit_price != round(unit_price, 6):
         raise InvalidAmount("A price is zero or more credits, with at most six decimals.")
     if not 1 <= per <= 1_000_000_000:

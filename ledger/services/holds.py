@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import transaction
 
 from accounts.models import User
+from accounts.permissions import require
 from audit import services as audit
 from ledger import keys
 from ledger.choices import TransactionKind
@@ -16,6 +17,7 @@ from ledger.queries.wallets import Payers
 from ledger.services import posting
 from ledger.services.adjustments import refuse_own_wallet
 from ledger.services.charges import Charge, refuse_withdrawn
+from ledger.services.daily_caps import refuse_over_cap
 from ledger.services.posting import LARGEST_AMOUNT, Header, Posting
 
 DEFAULT_HOLD = timedelta(hours=1)
@@ -31,6 +33,7 @@ def place_hold(
     actor_id: int | None,
     expires_in: timedelta = DEFAULT_HOLD,
     idempotency_key: str | None = None,
+    daily_cap: int | None = None,
     description: str = "",
     reference_id: str = "",
     project: str = "",
@@ -41,8 +44,10 @@ def place_hold(
 
     :raises InvalidAmount: ``expires_in`` is not between a second and thirty days.
     :raises UnknownFeature: a feature of it is sold no longer, and the key is new.
+    :raises DailyCapReached: ``caller`` would spend and hold more than ``daily_cap`` today.
     :raises InsufficientCredits: no payer covers the charge.
     :raises WalletPaused: the first payer is paused.
+    :raises CreditsDisabled: credits are switched off.
     :raises WalletClosed: the first payer is closed.
     :raises IdempotencyKeyReused: the key was used for another request.
     """
@@ -50,6 +55,7 @@ def place_hold(
         raise InvalidAmount("A hold lasts between a second and thirty days.")
     key = keys.digest(caller, idempotency_key) if idempotency_key else keys.fresh(caller)
     refuse_withdrawn(charge, key)
+    refuse_over_cap(caller=caller, cap=daily_cap, amount=charge.amount, key=key, at=at)
     return posting.place_hold(
         payers=payers.wallet_ids,
         amount=charge.amount,
@@ -143,11 +149,13 @@ def end_hold_as_staff(
     The rest is released. The movement stays that of whoever placed the hold; the record says who
     ended it, and why.
 
+    :raises NotPermitted: ``actor`` may not adjust wallets.
     :raises OwnWallet: ``actor`` owns or shares the wallet.
     :raises HoldNotOpen: it has ended or timed out.
     :raises ExceedsHold: ``capture`` is more than it holds.
     :raises IdempotencyKeyReused: the key was used for another request.
     """
+    require(actor, "ledger.adjust_wallet")
     refuse_own_wallet(actor=actor, wallet=hold.wallet)
     act = "release" if capture == 0 else "capture"
     posted = _settle(act, hold.pk, capture, caller, at, hold.actor_id, True, idempotency_key)

@@ -12,6 +12,7 @@ from ledger.choices import CreditType, TransactionKind
 from ledger.queries.wallets import Payers, payers_of_many
 from ledger.services import posting
 from ledger.services.charges import Charge, charge_for, refuse_withdrawn
+from ledger.services.daily_caps import refuse_over_cap
 from ledger.services.posting import DrawRequest, Header
 from ledger.services.spending import spend_credits
 
@@ -19,6 +20,7 @@ from ledger.services.spending import spend_credits
 CODES = {
     "insufficient": errors.InsufficientCredits.code,
     "paused": errors.WalletPaused.code,
+    "switched_off": errors.CreditsDisabled.code,
     "closed": errors.WalletClosed.code,
     "conflict": errors.IdempotencyKeyReused.code,
     "unknown": errors.WalletNotFound.code,
@@ -46,7 +48,9 @@ class UsageResult:
     code: str | None = None
 
 
-def record_usage(*, events: Sequence[UsageEvent], caller: str, at: datetime) -> list[UsageResult]:
+def record_usage(
+    *, events: Sequence[UsageEvent], caller: str, at: datetime, daily_cap: int | None = None
+) -> list[UsageResult]:
     """
     Charge each event to whoever pays for its user, priced at its ``occurred_at``, booked at ``at``.
 
@@ -62,7 +66,9 @@ def record_usage(*, events: Sequence[UsageEvent], caller: str, at: datetime) -> 
             if payer is None:
                 raise errors.WalletNotFound
             charge = charge_for(event.quantities, at=event.occurred_at or at)
-            refuse_withdrawn(charge, keys.digest(caller, event.idempotency_key))
+            key = keys.digest(caller, event.idempotency_key)
+            refuse_withdrawn(charge, key)
+            refuse_over_cap(caller=caller, cap=daily_cap, amount=charge.amount, key=key, at=at)
             if len(payer.wallet_ids) == 1:
                 together[index] = (charge, payer)
             else:

@@ -11,10 +11,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from django.conf import settings
-
 from ledger import errors
 from ledger.choices import CreditType, GrantSource, HoldStatus
+from ledger.queries.settings import settings_at
 from ledger.services.engine import (
     HEADER,
     LARGEST_AMOUNT,
@@ -48,10 +47,11 @@ def draw(
     :param grant: only this grant, expired and frozen or not.
     :param short: when there is too little: ``refuse``, ``take`` what is there, the rest becomes
         ``debt``, or ``wait``: what is held leaves when its hold ends.
-    :param any_status: draw from paused and closed wallets too.
+    :param any_status: draw from paused and closed wallets too, and with credits switched off.
     :raises InsufficientCredits: none covers the amount.
     :raises NothingToTake: it should ``take`` what is there, and nothing is.
     :raises WalletPaused: the first payer is paused.
+    :raises CreditsDisabled: credits are switched off, and not ``any_status``.
     :raises WalletClosed: the first payer is closed.
     :raises WalletNotFound: a payer does not exist.
     :raises IdempotencyKeyReused: the key was used for another request.
@@ -117,7 +117,7 @@ def draw_many(
         [r.occurred_at for r in requests],
         *header.parameters(),
     )
-    return [Posting(*row) for row in call_many(sql, parameters)]
+    return [Posting._make(row) for row in call_many(sql, parameters)]
 
 
 def post_grant(
@@ -181,7 +181,7 @@ def restore(*, transaction: UUID, header: Header, amount: int | None = None) -> 
     """
     row = call(
         f"SELECT * FROM ledger_restore(%s, %s, %s, {HEADER})",
-        (transaction, amount, _grace(), *header.parameters()),
+        (transaction, amount, _grace(header.at), *header.parameters()),
     )
     return posting_of(row, asked=amount or 0, missing=errors.TransactionNotFound)
 
@@ -255,7 +255,7 @@ def claw_back(*, grant: UUID, target: int, returned_minor: int, header: Header) 
     """
     row = call(
         f"SELECT * FROM ledger_claw_back(%s, %s, %s, %s, {HEADER})",
-        (grant, target, returned_minor, _grace(), *header.parameters()),
+        (grant, target, returned_minor, _grace(header.at), *header.parameters()),
     )
     return posting_of(
         row, asked=target, missing=errors.GrantNotFound, exceeds="grant", settled=("nothing",)
@@ -318,6 +318,17 @@ def open_wallets(*, users: Sequence[int] = (), teams: Sequence[int] = ()) -> int
     return count
 
 
+def lock_wallet(wallet: int) -> None:
+    """
+    Lock a wallet until the transaction ends, for who decides by what they read of it.
+
+    :raises WalletNotFound: the wallet does not exist.
+    """
+    (found,) = call("SELECT ledger_lock_wallet(%s)", (wallet,))
+    if not found:
+        raise errors.WalletNotFound
+
+
 def set_status(*, wallet: int, expected: str, status: str) -> bool:
     """Move a wallet from one status to another; false when it was not in the one expected."""
     (moved,) = call("SELECT ledger_set_status(%s, %s, %s)", (wallet, expected, status))
@@ -330,5 +341,11 @@ def erase_text(*, wallet: int, at: datetime) -> int:
     return count
 
 
-def _grace() -> timedelta:
-    return timedelta(days=settings.CREDITS_GRACE_DAYS)
+def erase_text_of(*, wallet: int, actor: int, at: datetime) -> int:
+    """Erase the free text that one person's acts left in a wallet; return how many had any."""
+    (count,) = call("SELECT ledger_erase_text_of(%s, %s, %s)", (wallet, actor, at))
+    return count
+
+
+def _grace(at: datetime) -> timedelta:
+    return timedelta(days=settings_at(at).grace_days)

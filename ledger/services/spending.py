@@ -8,6 +8,7 @@ from ledger.choices import TransactionKind
 from ledger.queries.wallets import Payers
 from ledger.services import posting
 from ledger.services.charges import Charge, refuse_withdrawn
+from ledger.services.daily_caps import refuse_over_cap
 from ledger.services.posting import Header, Posting
 
 
@@ -19,6 +20,7 @@ def spend_credits(
     at: datetime,
     actor_id: int | None,
     idempotency_key: str | None = None,
+    daily_cap: int | None = None,
     occurred_at: datetime | None = None,
     description: str = "",
     reference_id: str = "",
@@ -32,13 +34,16 @@ def spend_credits(
     posting is returned with ``is_new`` false and the wallet as it is today.
 
     :raises UnknownFeature: a feature of it is sold no longer, and the key is new.
+    :raises DailyCapReached: ``caller`` would spend more than ``daily_cap`` today.
     :raises InsufficientCredits: no payer covers the charge.
     :raises WalletPaused: the first payer is paused.
+    :raises CreditsDisabled: credits are switched off.
     :raises WalletClosed: the first payer is closed.
     :raises IdempotencyKeyReused: the key was used for another request.
     """
     key = keys.digest(caller, idempotency_key) if idempotency_key else keys.fresh(caller)
     refuse_withdrawn(charge, key)
+    refuse_over_cap(caller=caller, cap=daily_cap, amount=charge.amount, key=key, at=at)
     return posting.draw(
         payers=payers.wallet_ids,
         amount=charge.amount,

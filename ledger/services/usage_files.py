@@ -121,6 +121,7 @@ def import_usage(
 
     :raises InvalidRequest: the file lacks a column or is no CSV.
     :raises WalletPaused: the wallet is paused.
+    :raises CreditsDisabled: credits are switched off; run again, it goes on.
     :raises WalletClosed: the wallet is closed.
     """
     summary = Summary()

@@ -62,7 +62,8 @@ $$;
 -- changes nothing (outcome 'nothing').
 CREATE FUNCTION ledger_claw_back(p_grant uuid, p_target bigint, p_returned_minor bigint, p_grace interval, h ledger_header)
 RETURNS ledger_posting LANGUAGE plpgsql
-SET ledger.writer = 'engine' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+SET ledger.writer = 'engine' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE answer ledger_posting; g record; r record; v_give bigint; v_left bigint; v_part bigint; v_tx uuid;
 BEGIN
     answer := ledger_used(h);
@@ -102,12 +103,17 @@ BEGIN
     END IF;
     -- Even if no credit moved yet, the figures did: the key is remembered.
     IF answer.transaction_id IS NULL THEN answer := ledger_book(g.wallet_id, h, NULL, NULL, NULL); END IF;
+    IF p_returned_minor <> g.returned_minor THEN
+        INSERT INTO ledger_moneyreturn (transaction_id, grant_id, wallet_id, amount_minor)
+        VALUES (answer.transaction_id, p_grant, g.wallet_id, p_returned_minor - g.returned_minor);
+    END IF;
     RETURN ledger_show(answer, g.wallet_id, h.at);
 END $$;
 
 -- Strike debt off, the oldest first: nobody will pay it. Refusals: unknown, exceeds (more than is owed).
 CREATE FUNCTION ledger_write_off(p_wallet bigint, p_amount bigint, h ledger_header) RETURNS ledger_posting LANGUAGE plpgsql
-SET ledger.writer = 'engine' AS $$
+SET ledger.writer = 'engine'
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE answer ledger_posting; d record; v_left bigint := p_amount; v_ids uuid[]; v_changes bigint[]; v_owed bigint;
 BEGIN
     answer := ledger_used(h);

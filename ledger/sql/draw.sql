@@ -3,17 +3,19 @@
 --   p_grant   this grant only, expired, frozen or not; NULL: burn-down over the spendable grants
 --   p_short   when there is too little: 'refuse'; 'take' what is there; the rest becomes 'debt'; or 'wait': what is
 --             held now leaves when its hold ends
---   p_any     draw whatever the wallet's status
--- Refusals: unknown, paused, closed, insufficient (with what is available), nothing (there is nothing to take).
+--   p_any     draw whatever the wallet's status, and though credits are switched off
+-- Refusals: unknown, paused, switched_off, closed, insufficient (with what is available), nothing (there is nothing to
+-- take). Whether credits are switched off, the newest settings say; where there are none, they are on.
 
 -- One request. p_payers are the wallets that might pay, in order of preference: the first that covers the whole
 -- amount pays, chosen under their locks, after the key was looked up. A retry so never lands on another wallet.
 CREATE FUNCTION ledger_draw_one(p_payers bigint[], p_amount bigint, p_types text[], p_grant uuid, p_short text,
                                 p_any boolean, h ledger_header, p_alone boolean DEFAULT true)
 RETURNS ledger_posting LANGUAGE plpgsql
-SET ledger.writer = 'engine' SET enable_seqscan = off AS $$
+SET ledger.writer = 'engine' SET enable_seqscan = off
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    answer ledger_posting; g record; v_wallet bigint; v_status text; v_take bigint; v_left bigint; v_short bigint := p_amount;
+    answer ledger_posting; g record; v_wallet bigint; v_status text; v_take bigint; v_left bigint; v_short bigint := p_amount; v_off boolean;
     v_id uuid; v_salt uuid; v_digest bytea;
     v_ids uuid[]; v_takes bigint[]; v_types text[];
 BEGIN
@@ -34,7 +36,11 @@ BEGIN
         PERFORM 1 FROM ledger_wallet WHERE id = ANY (p_payers) ORDER BY id FOR NO KEY UPDATE;
     END IF;
     FOREACH v_wallet IN ARRAY p_payers LOOP
-        SELECT status INTO v_status FROM ledger_wallet WHERE id = v_wallet FOR NO KEY UPDATE;
+        SELECT status, NOT p_any AND (SELECT NOT credits_enabled FROM ledger_creditsettings ORDER BY id DESC LIMIT 1)
+        INTO v_status, v_off FROM ledger_wallet WHERE id = v_wallet FOR NO KEY UPDATE;
+        IF v_off AND v_status <> 'paused' THEN
+            answer.outcome := 'switched_off'; answer.wallet_id := v_wallet; RETURN answer;
+        END IF;
         IF v_status = 'active' OR p_any AND v_status IS NOT NULL THEN
             -- Mostly the first grant has enough: a query for one row, where the loop below opens a cursor.
             SELECT id, credit_type::text, remaining - held AS free INTO g FROM ledger_grant
@@ -142,6 +148,8 @@ BEGIN
                CASE WHEN done_id IS NOT NULL THEN CASE WHEN done_fingerprint = fingerprint THEN 'replayed' ELSE 'conflict' END
                     WHEN is_hold THEN 'conflict'
                     WHEN status IS NULL THEN 'unknown'
+                    WHEN NOT p_any AND status <> 'paused'
+                         AND (SELECT NOT credits_enabled FROM ledger_creditsettings ORDER BY id DESC LIMIT 1) THEN 'switched_off'
                     WHEN status <> 'active' AND NOT p_any THEN status
                     WHEN available < amount AND p_short = 'refuse' THEN 'insufficient'
                     WHEN available = 0 AND p_short = 'take' THEN 'nothing'
@@ -204,7 +212,8 @@ CREATE FUNCTION ledger_draw(p_wallets bigint[], p_amounts bigint[], p_keys uuid[
                             p_actors bigint[], p_features text[], p_prices text[], p_quantities text[],
                             p_references text[], p_occurred timestamptz[], h ledger_header)
 RETURNS SETOF ledger_posting LANGUAGE plpgsql ROWS 10
-SET ledger.writer = 'engine' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+SET ledger.writer = 'engine' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE answer ledger_posting; o ledger_header; n int := cardinality(p_wallets);
 BEGIN
     IF (1 <= ALL (p_amounts)) IS NOT TRUE THEN

@@ -1,6 +1,7 @@
 -- Book the expiry of grants whose time is over, but for what holds pin. Answers grants and credits.
 CREATE FUNCTION ledger_expire(p_at timestamptz, p_limit int, OUT expired_grants bigint, OUT credits bigint) LANGUAGE plpgsql
-SET ledger.writer = 'engine' AS $$
+SET ledger.writer = 'engine'
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE v_wallets bigint[]; v_grants uuid[]; v_amounts bigint[];
 BEGIN
     SELECT array_agg(wallet_id), array_agg(id), array_agg(remaining - held) INTO v_wallets, v_grants, v_amounts
@@ -19,7 +20,8 @@ END $$;
 -- Void what is left of a wallet's grants of some types: the rest of what is held follows when the holds end.
 -- Refusals: unknown, nothing.
 CREATE FUNCTION ledger_void(p_wallet bigint, p_types text[], h ledger_header) RETURNS ledger_posting LANGUAGE plpgsql
-SET ledger.writer = 'engine' AS $$
+SET ledger.writer = 'engine'
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE answer ledger_posting; v_ids uuid[]; v_takes bigint[]; v_types text[];
 BEGIN
     answer := ledger_used(h);

@@ -1,6 +1,7 @@
 -- Only the engine writes the books. Its functions carry SET ledger.writer = 'engine'; whatever else tries,
 -- QuerySet.update() and the admin included, is refused. A setting can be made by whoever writes SQL, so this
--- stops mistakes; database roles stop attackers. ENABLE ALWAYS: replication roles are no way round.
+-- stops mistakes; database roles stop attackers: the engine's doors are SECURITY DEFINER, and the application's
+-- role may call them and no more (docs/database-roles.md). ENABLE ALWAYS: replication roles are no way round.
 
 CREATE OR REPLACE FUNCTION ledger_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

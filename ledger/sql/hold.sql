@@ -1,11 +1,12 @@
 -- Holds pin particular grants, as a draw would take them. A hold ends once.
 
--- Refusals: unknown, paused, closed, insufficient (with what is available).
+-- Refusals: unknown, paused, switched_off, closed, insufficient (with what is available).
 CREATE FUNCTION ledger_place_hold(p_payers bigint[], p_amount bigint, p_types text[], p_expires_at timestamptz, h ledger_header)
 RETURNS ledger_posting LANGUAGE plpgsql
-SET ledger.writer = 'engine' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+SET ledger.writer = 'engine' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
-    answer ledger_posting; g record; v_wallet bigint; v_status text; v_take bigint; v_left bigint; v_short bigint := p_amount;
+    answer ledger_posting; g record; v_wallet bigint; v_status text; v_take bigint; v_left bigint; v_short bigint := p_amount; v_off boolean;
     v_ids uuid[]; v_takes bigint[];
 BEGIN
     answer := ledger_used(h);
@@ -13,8 +14,12 @@ BEGIN
     IF answer.outcome IS NOT NULL THEN RETURN answer; END IF;
     PERFORM 1 FROM ledger_wallet WHERE id = ANY (p_payers) ORDER BY id FOR NO KEY UPDATE;
     FOREACH v_wallet IN ARRAY p_payers LOOP
-        SELECT status INTO v_status FROM ledger_wallet WHERE id = v_wallet;
+        SELECT status, (SELECT NOT credits_enabled FROM ledger_creditsettings ORDER BY id DESC LIMIT 1)
+        INTO v_status, v_off FROM ledger_wallet WHERE id = v_wallet;
         IF v_status IS NULL THEN answer.outcome := 'unknown'; RETURN answer; END IF;
+        IF v_off AND v_status <> 'paused' THEN
+            answer.outcome := 'switched_off'; answer.wallet_id := v_wallet; RETURN answer;
+        END IF;
         IF v_status <> 'active' THEN
             IF v_wallet = p_payers[1] THEN answer.outcome := v_status; answer.wallet_id := v_wallet; RETURN answer; END IF;
             CONTINUE;
@@ -86,7 +91,8 @@ END $$;
 -- Refusals: unknown, not_your_hold, not_open (it ended, or its time is over), exceeds (available: what it holds).
 CREATE FUNCTION ledger_settle_hold(p_hold uuid, p_capture bigint, p_caller text, p_status text, h ledger_header)
 RETURNS ledger_posting LANGUAGE plpgsql
-SET ledger.writer = 'engine' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+SET ledger.writer = 'engine' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE answer ledger_posting; o record; a record; v_capture bigint; v_left bigint; v_take bigint;
         v_grants uuid[]; v_ids uuid[]; v_takes bigint[]; v_types text[];
 BEGIN
@@ -134,7 +140,8 @@ END $$;
 
 -- Release holds whose time is over, wallet by wallet in id order. Answers how many.
 CREATE FUNCTION ledger_release_expired(p_at timestamptz, p_limit int) RETURNS bigint LANGUAGE plpgsql
-SET ledger.writer = 'engine' AS $$
+SET ledger.writer = 'engine'
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE x record; answer ledger_posting; v_count bigint := 0;
 BEGIN
     FOR x IN SELECT id FROM (SELECT id, wallet_id FROM ledger_hold WHERE status = 'open' AND expires_at <= p_at

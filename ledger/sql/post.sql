@@ -20,7 +20,8 @@ CREATE FUNCTION ledger_post(p_wallets bigint[], p_amounts bigint[], p_keys uuid[
                             p_paid bigint[], p_type text, p_source text, p_priority smallint, p_currency text,
                             p_expires_at timestamptz, p_largest bigint, h ledger_header)
 RETURNS SETOF ledger_posting LANGUAGE plpgsql ROWS 10
-SET ledger.writer = 'engine' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+SET ledger.writer = 'engine' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE v_turns int[]; v_rounds int := 1; n int := cardinality(p_wallets); r record; answer ledger_posting;
 BEGIN

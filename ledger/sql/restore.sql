@@ -145,7 +145,8 @@ END $$;
 -- Refusals: unknown, not_reversible, already_reversed, exceeds, nothing (all of it is voided or written off).
 CREATE FUNCTION ledger_restore(p_original uuid, p_amount bigint, p_grace interval, h ledger_header)
 RETURNS ledger_posting LANGUAGE plpgsql
-SET ledger.writer = 'engine' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+SET ledger.writer = 'engine' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     answer ledger_posting; o record; l record; d record;
     v_tx uuid; v_open bigint; v_left bigint; v_take bigint; v_given bigint; v_all bigint := 0;
@@ -210,7 +211,8 @@ $$;
 -- unknown, not_reversible (not posted by staff, or paid for), already_reversed, partly_spent (available: what is left).
 CREATE FUNCTION ledger_take_back(p_original uuid, p_partly boolean, h ledger_header)
 RETURNS ledger_posting LANGUAGE plpgsql
-SET ledger.writer = 'engine' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off AS $$
+SET ledger.writer = 'engine' SET plan_cache_mode = force_generic_plan SET enable_seqscan = off
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE answer ledger_posting; o record; g record;
 BEGIN
     answer := ledger_used(h);

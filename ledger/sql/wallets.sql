@@ -1,6 +1,7 @@
 -- Open a wallet for each user or team that has none. Answers the number of wallets opened.
 CREATE FUNCTION ledger_open_wallets(p_users bigint[], p_teams bigint[]) RETURNS bigint LANGUAGE sql
-SET ledger.writer = 'engine' AS $$
+SET ledger.writer = 'engine'
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
     WITH opened AS (
         INSERT INTO ledger_wallet (user_id, team_id, status, award, partner, purchase, held, debt, version)
         SELECT user_id, team_id, 'active', 0, 0, 0, 0, 0, 0
@@ -12,14 +13,24 @@ $$;
 
 -- Move a wallet from one status to another; false when it was not in the status expected.
 CREATE FUNCTION ledger_set_status(p_wallet bigint, p_expected text, p_status text) RETURNS boolean LANGUAGE sql
-SET ledger.writer = 'engine' AS $$
+SET ledger.writer = 'engine'
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
     WITH moved AS (UPDATE ledger_wallet SET status = p_status WHERE id = p_wallet AND status = p_expected RETURNING 1)
     SELECT EXISTS (SELECT 1 FROM moved)
 $$;
 
+-- Lock a wallet until the transaction ends, for who decides by what they read; false when there is none.
+CREATE OR REPLACE FUNCTION ledger_lock_wallet(p_wallet bigint) RETURNS boolean LANGUAGE plpgsql
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    PERFORM 1 FROM ledger_wallet WHERE id = p_wallet FOR NO KEY UPDATE;
+    RETURN FOUND;
+END $$;
+
 -- Freeze or thaw grants, while a chargeback is decided. Frozen credits are not spendable and not shown as available.
 CREATE FUNCTION ledger_freeze(p_grants uuid[], p_frozen boolean, p_at timestamptz) RETURNS void LANGUAGE plpgsql
-SET ledger.writer = 'engine' AS $$
+SET ledger.writer = 'engine'
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE v_wallets bigint[] := ARRAY(SELECT DISTINCT wallet_id FROM ledger_grant WHERE id = ANY (p_grants));
 BEGIN
     PERFORM 1 FROM ledger_wallet WHERE id = ANY (v_wallets) ORDER BY id FOR NO KEY UPDATE;
@@ -32,7 +43,8 @@ END $$;
 
 -- Take free text out of the books of a wallet, once and for ever; everything else stays and still verifies.
 CREATE FUNCTION ledger_erase_text(p_wallet bigint, p_at timestamptz) RETURNS bigint LANGUAGE plpgsql
-SET ledger.writer = 'engine' AS $$
+SET ledger.writer = 'engine'
+SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE v_erased bigint;
 BEGIN
     PERFORM 1 FROM ledger_wallet WHERE id = p_wallet FOR NO KEY UPDATE;

@@ -1,5 +1,6 @@
 """Callers of the API, and what it refuses, for tests of its doors."""
 
+import uuid
 from typing import Any
 
 from django.utils import timezone
@@ -46,12 +47,13 @@ def as_user(user: User) -> Caller:
     return Caller(f"Bearer {token_pair(user)['access']}")
 
 
-def as_service(*scopes: str, owner: User | None = None) -> Caller:
+def as_service(*scopes: str, owner: User | None = None, daily_cap: int | None = None) -> Caller:
     """Return a service with a key of these scopes, all when left out."""
     _, secret = create_api_key(
-        name="Service",
+        name=f"Service {uuid.uuid4()}",
         owner=owner or StaffFactory(),
         scopes=scopes or ApiScope.values,
+        daily_cap=daily_cap,
         actor=None,
         at=timezone.now(),
     )

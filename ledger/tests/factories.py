@@ -8,12 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from accounts.identity import identity_of
-from accounts.models import Team, TeamMembership, User
+from accounts.models import Approval, Team, TeamMembership, User
 from accounts.tests.factories import StaffFactory, TeamAdminFactory, TeamFactory, UserFactory
 from audit.models import AuditEvent
 from creditsite.site.demo.catalogue import make_catalogue
 from ledger.choices import CreditType
-from ledger.models import CreditTransaction, Feature, FeaturePrice, Wallet
+from ledger.models import CreditSettings, CreditTransaction, Feature, FeaturePrice, Wallet
 from ledger.queries.balances import balance_of
 from ledger.queries.wallets import Payers, wallet_of
 from ledger.services import adjustments, holds, posting
@@ -42,6 +42,16 @@ def finance(**fields: Any) -> User:
     return StaffFactory(groups="Finance", **fields)
 
 
+def set_credit_settings(**changes: Any) -> CreditSettings:
+    """Make the settings that count from the beginning of time on: as they are, with ``changes``."""
+    latest = CreditSettings.objects.order_by("changed_at", "pk").last() or CreditSettings()
+    latest.pk, latest._state.adding, latest.changed_by = None, True, None
+    for name, value in ({"changed_at": latest.changed_at or BEGINNING} | changes).items():
+        setattr(latest, name, value)
+    latest.save()
+    return latest
+
+
 def bulk_created(number: int, **fields: Any) -> list[User]:
     """Return users made past ``save()``, as an import makes them: nobody heard of them."""
     users = UserFactory.build_batch(number, **fields)
@@ -59,7 +69,7 @@ def wallet_with_credits(
     at: datetime = AT,
     expires_at: datetime | None = None,
 ) -> Wallet:
-    """Return the wallet of ``owner``, of a new user if left out, funded by staff."""
+    """Return the wallet of ``owner``, of a new user if left out, funded by the system."""
     wallet = wallet_of(owner or CustomerFactory())
     given = {
         CreditType.AWARD: award,
@@ -73,12 +83,30 @@ def wallet_with_credits(
                 amount=amount,
                 credit_type=credit_type,
                 reason="to begin with",
-                actor=finance(),
+                actor=None,
                 caller="test",
                 at=at,
                 expires_at=expires_at,
             )
     return Wallet.objects.get(pk=wallet.pk)
+
+
+def asked_credits(
+    wallet: Wallet, amount: int = 100_001, *, actor: User | None = None, at: datetime = AT
+) -> Approval:
+    """Return the request of Finance, or of ``actor``, for so many awarded credits."""
+    actor = actor or finance()
+    approval = adjustments.add_credits(
+        wallet=wallet,
+        amount=amount,
+        credit_type=CreditType.AWARD,
+        reason="the customer asked",
+        actor=actor,
+        caller=f"user:{actor.pk}",
+        at=at,
+    )
+    assert isinstance(approval, Approval)
+    return approval
 
 
 def pool_of_team_admin(*members: User) -> tuple[Team, Wallet]:

@@ -192,6 +192,7 @@ class Books:
     def __init__(self, wallets: list[Wallet], grace: timedelta) -> None:
         self.wallets, self.grace = wallets, grace
         self.keys: dict[object, object] = {}
+        self.is_on = True
 
     # --- Keys ----------------------------------------------------------------------------------
     def is_repeat(self, key: object, request: object) -> bool:
@@ -287,6 +288,8 @@ class Books:
     ) -> tuple[Wallet | None, list[int]]:
         available = []
         for wallet in payers:
+            if not (self.is_on or any_status or wallet.status == "paused"):
+                raise Refused("CreditsDisabled")
             if wallet.status != "active" and not any_status:
                 if wallet is payers[0]:
                     raise Refused(f"Wallet{wallet.status.title()}")

@@ -28,6 +28,7 @@ from ledger.tests.factories import (
     nothing_changes,
     open_hold,
     seat,
+    set_credit_settings,
     spend,
     transactions_of,
     wallet_with_credits,
@@ -35,6 +36,11 @@ from ledger.tests.factories import (
 
 REASON = "the customer asked"
 AWARD, PARTNER, PURCHASE = CreditType.AWARD, CreditType.PARTNER, CreditType.PURCHASE
+
+
+@pytest.fixture(autouse=True)
+def one_person_is_enough(books_stay_true):
+    set_credit_settings(approval_adjustment_above=3_000_000)
 
 
 def request(more):

@@ -81,11 +81,13 @@ class TestEachList:
 
     def test_costs_the_same_for_one_and_three(self, model, django_assert_num_queries):
         client = as_role("Finance")
-        queries = {"credittransaction": 7, "grant": 6, "hold": 7}[model]
+        queries = {"credittransaction": 6, "grant": 5, "hold": 6}[model]
         for _ in range(2):
             with django_assert_num_queries(queries) as made:
                 client.get(f"/admin/ledger/{model}/")
-            assert "COUNT(" not in "".join(query["sql"] for query in made.captured_queries)
+            assert 'COUNT(*) AS "__count" FROM "ledger' not in "".join(
+                query["sql"] for query in made.captured_queries
+            )
             open_hold(wallet_with_credits(award=5), 1)
 
     def test_changes_nothing(self, model):
@@ -286,7 +288,7 @@ class TestReverse:
         wallet, taken = self.taken()
         data = opened(as_role("Finance"), page_of(taken, "reverse"))
         client = as_role(group, is_superuser=is_superuser)
-        if group or is_superuser:
+        if group:
             assert client.get(page_of(taken)).context["page_actions"] == []
         with nothing_changes(wallet):
             data |= {"confirmation": "REVERSE 2"}

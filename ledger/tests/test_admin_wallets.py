@@ -101,15 +101,17 @@ class TestWalletList:
         client = as_role("Finance")
         for _ in range(2):
             wallet_with_credits(award=5)
-            with django_assert_num_queries(8):
+            with django_assert_num_queries(7):
                 client.get(LIST)
             wallet_with_credits(purchase=5)
 
     def test_counts_nothing(self, django_assert_num_queries):
         client = as_role("Finance")
-        with django_assert_num_queries(8) as queries:
+        with django_assert_num_queries(7) as queries:
             client.get(LIST)
-        assert "COUNT(" not in "".join(query["sql"] for query in queries.captured_queries)
+        assert 'COUNT(*) AS "__count" FROM "ledger' not in "".join(
+            query["sql"] for query in queries.captured_queries
+        )
 
 
 def owe(wallet):
@@ -241,7 +243,7 @@ class TestWalletPage:
         wallet = wallet_with_credits(award=5)
         offered = {
             group: [
-                action["label"]
+                action["title"]
                 for action in as_role(group).get(page_of(wallet)).context["page_actions"]
             ]
             for group in GROUPS
@@ -255,7 +257,7 @@ class TestWalletPage:
         team = wallet_of(TeamFactory())
         client = as_role("Finance")
         labels = [
-            {action["label"] for action in client.get(page_of(w)).context["page_actions"]}
+            {action["title"] for action in client.get(page_of(w)).context["page_actions"]}
             for w in (wallet, team)
         ]
         assert {"End partner status…", "Resume…"} <= labels[0]
@@ -264,8 +266,7 @@ class TestWalletPage:
 
     def test_offers_nothing_to_a_superuser_without_a_group(self):
         client = as_role("", is_superuser=True)
-        page = client.get(page_of(wallet_with_credits(award=5)))
-        assert page.context["page_actions"] == []
+        assert client.get(page_of(wallet_with_credits(award=5))).status_code == 403
 
     def test_says_kindly_that_it_is_ones_own(self):
         client = as_role("Finance")

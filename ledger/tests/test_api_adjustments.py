@@ -24,6 +24,7 @@ from ledger.tests.api import (
 from ledger.tests.books import award, hold, settle
 
 ADD, REMOVE = "admin/credits/add", "admin/credits/remove"
+ENTER = "credits/add"
 PAUSE, RESUME = "admin/credits/pause", "admin/credits/resume"
 MOVERS = [StaffGroup.ADMIN, StaffGroup.FINANCE]
 OTHERS = [StaffGroup.SUPPORT, StaffGroup.AUDITOR]
@@ -152,6 +153,88 @@ class TestAdd:
 
 
 @pytest.mark.django_db
+class TestEnter:
+    """The older door: `allocation` and `purchase`, with the description as the reason."""
+
+    @pytest.mark.parametrize(
+        ("type", "kind", "credit_type"),
+        [("allocation", "award", "award"), ("purchase", "purchase", "purchase")],
+    )
+    def test_gives_what_the_type_says(self, user, finance, type, kind, credit_type):
+        body = {"user_id": user.pk, "amount": 12, "type": type, "description": "Goodwill"}
+        response = as_user(finance).post(ENTER, body)
+        assert response.status_code == 200
+        assert response.json()["balance"].keys() == BALANCE
+        transaction = response.json()["transaction"]
+        assert (transaction["transaction_type"], transaction["amount"]) == (kind, 12)
+        assert transaction["description"] == "Goodwill"
+        grant = Grant.objects.get(source="manual", amount=12)
+        assert (grant.credit_type, grant.paid_minor, grant.expires_at) == (credit_type, 0, None)
+        event = AuditEvent.objects.get(action="ledger.credits.added")
+        assert (event.actor_id, event.reason) == (finance.pk, "Goodwill")
+
+    def test_gives_it_to_the_pool_of_a_team(self, finance):
+        team = TeamFactory()
+        body = {
+            "team_id": str(team.public_id),
+            "amount": 12,
+            "type": "allocation",
+            "description": "Goodwill",
+        }
+        assert as_user(finance).post(ENTER, body).json()["balance"]["awards"] == 12
+        assert wallet_of(team).award == 12
+
+    def test_waits_for_a_second_person_above_the_threshold(self, user, finance):
+        body = {"user_id": user.pk, "amount": 100_001, "type": "allocation", "description": "Big"}
+        response = as_user(finance).post(ENTER, body, key="k")
+        assert response.status_code == 202
+        assert response.json()["approval"]["kind"] == "ledger.add_credits"
+        assert as_user(finance).post(ENTER, body, key="k").json() == response.json()
+        assert figures_of(user)[0] == 30
+
+    def test_is_the_same_request_as_by_the_other_door(self, user, finance):
+        body = {"user_id": user.pk, "amount": 12, "type": "allocation", "description": "Goodwill"}
+        first = as_user(finance).post(ENTER, body, key="k")
+        again = as_user(finance).post(ADD, about(user, amount=12), key="k")
+        assert again["Idempotent-Replayed"] == "true"
+        assert again.json()["transaction"] == first.json()["transaction"]
+        other = as_user(finance).post(ENTER, {**body, "type": "purchase"}, key="k")
+        assert refused(other) == (422, "idempotency_key_reused")
+
+    @pytest.mark.parametrize(
+        ("wrong", "field"),
+        [
+            ({"type": "award"}, "type"),
+            ({"type": None}, "type"),
+            ({"amount": 0}, "amount"),
+            ({"amount": "5"}, "amount"),
+            ({"description": ""}, "description"),
+            ({"reason": "why"}, "reason"),
+            ({"credit_type": "award"}, "credit_type"),
+            ({"team_id": "018f0000-0000-7000-8000-000000000000"}, "user_id"),
+        ],
+        ids=str,
+    )
+    def test_refuses_what_is_not_as_the_contract_says(self, user, finance, wrong, field):
+        body = {"user_id": user.pk, "amount": 5, "type": "allocation", "description": "x"} | wrong
+        assert wrong_fields(as_user(finance).post(ENTER, body)) == [field]
+        assert figures_of(user)[0] == 30
+
+    @pytest.mark.parametrize("group", OTHERS)
+    def test_is_for_finance_and_admin(self, user, group):
+        body = {"user_id": user.pk, "amount": 5, "type": "allocation", "description": "x"}
+        staff = as_user(StaffFactory(groups=group))
+        assert refused(staff.post(ENTER, body)) == (403, "not_permitted")
+        assert refused(as_user(user).post(ENTER, body)) == (403, "not_permitted")
+
+    def test_is_for_a_service_with_a_key_of_the_request(self, user):
+        body = {"user_id": user.pk, "amount": 5, "type": "allocation", "description": "x"}
+        service = as_service("credits:admin")
+        assert refused(service.post(ENTER, body)) == (400, "invalid_request")
+        assert service.post(ENTER, body, key="k").status_code == 200
+
+
+@pytest.mark.django_db
 class TestRemove:
     def test_takes_and_records_it(self, user, finance):
         answer = as_user(finance).post(REMOVE, about(user, amount=12)).json()
@@ -250,7 +333,8 @@ class TestWhoMay:
         owner = StaffFactory(groups=StaffGroup.FINANCE)
         service = as_service("credits:admin", owner=owner)
         owner.groups.clear()
-        assert refused(service.post(path, about(user, **more), key="k")) == (403, "not_permitted")
+        response = service.post(path, about(user, **more), key="k")
+        assert refused(response) == (401, "not_authenticated")
 
     def test_lets_nobody_change_a_wallet_of_their_own(self, path, more):
         owner = StaffFactory(groups=StaffGroup.FINANCE)

@@ -101,7 +101,6 @@ class TestListTransactions:
             ({"from": "2026-01-02"}, "from"),
             ({"from": "2026-01-03T00:00:00Z", "to": "2026-01-02T00:00:00Z"}, "to"),
             ({"reference_id": ""}, "reference_id"),
-            ({"reference_id": "a\x00"}, "reference_id"),
             ({"page_size": 201}, "page_size"),
             ({"cursor": "x"}, "cursor"),
             ({"team_id": "5"}, "team_id"),
@@ -109,6 +108,10 @@ class TestListTransactions:
     )
     def test_refuses_other_questions(self, user, query, field):
         assert wrong_fields(as_user(user).get(PATH, query)) == [field]
+
+    def test_refuses_what_cannot_be_seen(self, user):
+        answer = as_user(user).get(PATH, {"reference_id": "a\x00"})
+        assert (answer.status_code, answer.json()["code"]) == (400, "invalid_request")
 
     def test_walks_pages_with_their_filters(self, user):
         caller, seen = as_user(user), []

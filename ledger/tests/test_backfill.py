@@ -12,16 +12,18 @@ from accounts.services.users import change_role
 from accounts.tests.factories import StaffFactory, UserFactory
 from audit.models import AuditEvent
 from creditsite.testing import command_running, race
-from ledger.choices import GrantSource
+from ledger.choices import GrantSource, SignUpFrequency
 from ledger.models import CreditTransaction, Grant, Wallet
 from ledger.queries.wallets import wallet_of
 from ledger.services import backfill, posting
 from ledger.tests.factories import (
     AT,
+    DAY,
     balances_of,
     bulk_created,
     close,
     moves_of,
+    set_credit_settings,
     spend,
     wallet_with_credits,
 )
@@ -40,7 +42,7 @@ def imported(number=1, code="member", **fields):
 
 def run(code=None, actor=None, chunk=CHUNK):
     """Run a backfill and return its summary, having asked before what it would do."""
-    would = backfill.preview_backfill(role=code)
+    would = backfill.preview_backfill(at=AT, role=code)
     job = backfill.create_backfill(role=code, actor=actor, at=AT, chunk=chunk)
     done = run_job(job, clock=lambda: AT)
     assert done.status == JobStatus.DONE
@@ -142,11 +144,33 @@ class TestBackfill:
         booked = CreditTransaction.objects.get(wallet=wallet_of(user))
         assert (booked.actor, booked.caller, booked.recorded_at) == (actor, "system", AT)
 
+    def test_gives_the_sign_up_credits_that_registering_brings(self):
+        set_credit_settings(sign_up_credits=25, award_expiry_days=30)
+        users = [*imported(2), *imported(code="admin"), *imported(is_staff=True)]
+        assert run() == {
+            "admin": figures(found=1, granted=1, credits=1_025),
+            "member": figures(found=3, granted=3, credits=3 * 350 + 2 * 25),
+        }
+        assert moves_of(wallet_of(users[0])) == [("award", 350), ("award", 25)]
+        assert [award_of(user) for user in users] == [375, 375, 1_025, 350]
+        grant = Grant.objects.get(wallet__user=users[0], source=GrantSource.SIGN_UP)
+        assert grant.expires_at == AT + 30 * DAY
+
+    @pytest.mark.parametrize("frequency", SignUpFrequency)
+    def test_gives_them_under_the_key_of_the_sign_up(self, frequency):
+        set_credit_settings(sign_up_credits=25, sign_up_frequency=frequency)
+        first = UserFactory(email="ada@example.com", date_joined=AT, role=None)
+        first.email = "lovelace@example.com"
+        first.save()
+        (second,) = imported(email="ada@example.com")
+        assert run() == {"member": figures(found=1, granted=1, credits=350)}
+        assert award_of(second) == 350
+
     @pytest.mark.parametrize("number", [1, 30])
     def test_takes_two_statements_however_many_users(self, number, django_assert_num_queries):
         users = imported(number)
         job = backfill.create_backfill(role=None, actor=None, at=AT)
-        with django_assert_num_queries(2):
+        with django_assert_num_queries(3):  # and one for the settings
             backfill.backfill_chunk(job=job, lower=users[0].pk, upper=users[-1].pk + 1, at=AT)
         assert Grant.objects.count() == number
 
@@ -156,7 +180,9 @@ class TestPreviewBackfill:
     def test_changes_nothing(self):
         imported(2)
         wallet_of(imported()[0])
-        assert backfill.preview_backfill() == {"member": figures(found=3, granted=3, credits=1_050)}
+        assert backfill.preview_backfill(at=AT) == {
+            "member": figures(found=3, granted=3, credits=1_050)
+        }
         assert (Wallet.objects.count(), CreditTransaction.objects.count()) == (1, 0)
         assert not Job.objects.exists()
 
@@ -200,7 +226,7 @@ class TestBackfillThatIsKilled:
         opened = wallet_of(users[5])
         with transaction.atomic():
             # The second chunk has opened its other wallets when it comes to wait for this lock.
-            Wallet.objects.select_for_update().get(pk=opened.pk)
+            posting.lock_wallet(opened.pk)
             with command_running("backfill_credits") as command:
                 command.kill_when(somebody_waits_for_us)
         with transaction.atomic():

@@ -1,7 +1,6 @@
 """One request and many at once are answered alike: the same rules, written twice for speed."""
 
 from contextlib import suppress
-from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -28,12 +27,14 @@ from ledger.tests.books import (
     new_wallets,
     partner,
 )
+from ledger.tests.factories import set_credit_settings
 
 WALLETS = 4
 GIVE = [award, partner, lambda wallet, amount, **more: buy(wallet, amount, 100, **more)]
 OUTCOMES = {
     "InsufficientCredits": "insufficient",
     "WalletPaused": "paused",
+    "CreditsDisabled": "switched_off",
     "WalletClosed": "closed",
     "WalletNotFound": "unknown",
     "IdempotencyKeyReused": "conflict",
@@ -129,7 +130,7 @@ def use_key(wallet: int, name: str) -> None:
 
 
 def again(old: Header) -> Header:
-    return replace(old, fingerprint=keys.fingerprint("old"))
+    return old._replace(fingerprint=keys.fingerprint("old"))
 
 
 def draw_one(request: DrawRequest, shared: Header, **how: Any) -> Posting | CreditsiteError:
@@ -143,7 +144,7 @@ def draw_one(request: DrawRequest, shared: Header, **how: Any) -> Posting | Cred
         return posting.draw(
             payers=[request.wallet_id],
             amount=request.amount,
-            header=replace(shared, **own),
+            header=shared._replace(**own),
             **how,
         )
     except CreditsiteError as refusal:
@@ -161,6 +162,7 @@ def agree_for(seen: set[str], seed: int, **how: Any) -> None:
                 furnish(wallet, random)
             for position, wallet in enumerate(random.sample(wallets, WALLETS)):
                 use_key(wallet, f"{twin} old {position}")
+        set_credit_settings(credits_enabled=Random(seed).random() < 0.8)
         at = START + Random(seed).choice([0, 1, 2]) * HOUR
         many = requests_of(twins["many"], "many", Random(seed))
         shared = header("usage", at)

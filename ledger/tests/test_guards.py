@@ -31,12 +31,19 @@ BOOKS = [
     models.CreditTransaction,
     models.Entry,
     models.Restoration,
+    models.MoneyReturn,
     models.Debt,
     models.DebtEntry,
     models.Hold,
     models.HoldAllocation,
 ]
-HISTORY = [models.CreditTransaction, models.Entry, models.Restoration, models.DebtEntry]
+HISTORY = [
+    models.CreditTransaction,
+    models.Entry,
+    models.Restoration,
+    models.DebtEntry,
+    models.MoneyReturn,
+]
 tables = pytest.mark.parametrize("model", BOOKS, ids=lambda model: model.__name__)
 replication = pytest.mark.parametrize("role", ["origin", "replica"])
 
@@ -123,7 +130,10 @@ class TestTheBooks:
         self, wallet: int, model: type[models.Wallet], role: str
     ) -> None:
         with refused("what is written there never changes"):
-            execute(["UPDATE", model._meta.db_table, "SET amount = amount + 1"], role, "engine")
+            column = "amount_minor" if model is models.MoneyReturn else "amount"
+            execute(
+                ["UPDATE", model._meta.db_table, f"SET {column} = {column} + 1"], role, "engine"
+            )
 
     def test_leave_no_mark_behind_when_the_engine_has_written(self, wallet: int) -> None:
         with connection.cursor() as cursor:

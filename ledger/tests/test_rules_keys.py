@@ -1,7 +1,5 @@
 """DESIGN 4, rule 8: same caller, key and request: one effect; another request: refused."""
 
-from dataclasses import replace
-
 import pytest
 
 from ledger import keys
@@ -176,6 +174,6 @@ class TestAKeyUsedForAnotherRequest:
         wallet = new_wallet()
         award(wallet, 10)
         for caller in ("key:1", "key:2"):
-            own = replace(header("usage"), key=keys.digest(caller, "job"))
+            own = header("usage")._replace(key=keys.digest(caller, "job"))
             assert posting.draw(payers=[wallet], amount=4, header=own).is_new
         assert shown(wallet)["award"] == 2

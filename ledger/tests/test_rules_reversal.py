@@ -10,7 +10,7 @@ from ledger.errors import (
     PartlySpent,
     TransactionNotFound,
 )
-from ledger.models import Grant
+from ledger.models import CreditSettings, Grant
 from ledger.services import posting
 from ledger.tests.books import (
     DAY,
@@ -55,14 +55,14 @@ class TestAReversal:
         assert left_of(granted) == 10
         assert Grant.objects.get(pk=grant_of(granted)).consumed == 0
 
-    def test_into_an_expired_grant_is_carried_over_with_days_of_grace(self, settings) -> None:
+    def test_into_an_expired_grant_is_carried_over_with_days_of_grace(self) -> None:
         wallet = new_wallet()
         granted = award(wallet, 10, expires_at=END)
         usage = spend(wallet, 4)
         posting.expire(at=END, limit=10)
         reverse(usage, at=END)
         carried = Grant.objects.get(carried_from=grant_of(granted))
-        assert carried.expires_at - END == settings.CREDITS_GRACE_DAYS * DAY
+        assert carried.expires_at - END == CreditSettings().grace_days * DAY
         assert (carried.credit_type, carried.remaining, carried.priority) == ("award", 4, 100)
         assert left_of(granted) == 0
         assert spend(wallet, 4, END).amount == -4

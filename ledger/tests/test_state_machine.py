@@ -9,7 +9,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.conf import settings as site
 from django.db import connection, transaction
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,9 +18,11 @@ from creditsite.errors import CreditsiteError
 from ledger import keys
 from ledger.choices import CreditType, GrantSource, TransactionKind
 from ledger.invariants import violations
+from ledger.models import CreditSettings
 from ledger.services import posting
 from ledger.tests.books import START, new_wallets
 from ledger.tests.comparison import learn_ids, read_state, state_of
+from ledger.tests.factories import set_credit_settings
 from ledger.tests.reference import Books, Grant, Refused, Transaction, Wallet
 
 STEPS_IN_SUITE = 6_000
@@ -65,7 +66,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.savepoint.__enter__()
         self.at, self.past = START, 0
         wallets = [Wallet(id) for id in new_wallets(3)]
-        self.books = Books(wallets, timedelta(days=site.CREDITS_GRACE_DAYS))
+        self.books = Books(wallets, timedelta(days=CreditSettings().grace_days))
         self.repeats: list[tuple[Any, ...]] = []
         self.seen = {wallet.id: 0 for wallet in wallets}
 
@@ -413,6 +414,12 @@ class LedgerMachine(RuleBasedStateMachine):
         )
 
     def set_status(self, random: Random) -> None:
+        """Pause, close or open a wallet, or switch all credits off; that never lasts long."""
+        if not self.books.is_on or random.random() < 0.2:
+            self.books.is_on = not self.books.is_on
+            set_credit_settings(credits_enabled=self.books.is_on)
+            self.done["switched on" if self.books.is_on else "switched off"] += 1
+            return
         idle = [w for w in self.books.wallets if w.status != "active"]
         w = random.choice(idle if idle and random.random() < 0.8 else self.books.wallets)
         status = random.choice(["paused", "closed"]) if w.status == "active" else "active"
@@ -438,6 +445,7 @@ OPERATIONS = {
     *("place hold", "capture", "capture part", "release", "time out", "expire", "void"),
     *("freeze", "thaw", "clawback", "reinstatement", "restore", "restore part"),
     *("take back", "take back partly", "write off", "active", "paused", "closed", "replay"),
+    *("switched off", "switched on"),
 }
 
 

@@ -31,7 +31,12 @@ class Command(BaseCommand):
             help="repeat for more",
         )
         parser.add_argument(
-            "--expires", type=end_of_day, help="last day it works, as 2027-01-31 in UTC"
+            "--expires",
+            type=end_of_day,
+            help="last day it works, as 2027-01-31 in UTC; a year if left out, which is the most",
+        )
+        parser.add_argument(
+            "--daily-cap", type=int, help="whole credits it may spend in a day of UTC"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -44,6 +49,7 @@ class Command(BaseCommand):
                 owner=owner,
                 scopes=options["scope"],
                 expires_at=options["expires"],
+                daily_cap=options["daily_cap"],
                 actor=None,
                 at=timezone.now(),
                 reason="manage.py create_api_key",

@@ -8,6 +8,17 @@ from accounts.models import User
 from creditsite.site.demo.story import Story
 from ledger.choices import CreditType
 
+OLD = """email,awards,purchases,paid,currency,partner
+dave@example.com,120,,,,
+erin@example.com,10,40,3.99,USD,
+greta@example.com,75,,,,
+"""
+SORRY = """email,amount,reason
+erin@example.com,60,Two analyses were lost
+bob@example.com,40,One analysis was lost
+gerta@example.com,25,One analysis was lost
+"""
+
 
 class Event(NamedTuple):
     """What :class:`Story` is to do, so many days ago at that hour."""
@@ -33,6 +44,19 @@ def events() -> Iterator[Event]:
         if day % 5 == 1:
             yield spend(day, 15, "dave", {"analysis.advanced": 1}, team="Northwind")
             yield spend(day, 17, "bob", {"llm.input": 41_500, "llm.output": 12_250})
+
+    # Finance sets the terms, brings old balances, makes up for a fault, and asks a colleague.
+    why = "The terms that the partners and the board agreed on."
+    terms = {"partner_allotment": 100, "referral_credits": 25, "low_credit_threshold": 150}
+    yield Event(59, 9, "settle", "finance", {"changes": terms, "reason": why})
+    why = "Balances of the old platform, as exported when it was shut."
+    yield Event(58, 9, "bring", "finance", {"name": "old.csv", "content": OLD, "reason": why})
+    why = "The analysis was down on Friday; sorry for that."
+    yield Event(
+        10, 15, "add by file", "finance", {"name": "sorry.csv", "content": SORRY, "reason": why}
+    )
+    why = "Credits for everybody who takes part in the load test."
+    yield Event(1, 11, "add to all", "finance", {"amount": 200_000, "reason": why})
 
     # Alice buys and spends, has a report given back, and has a job running.
     yield Event(50, 10, "buy", "alice", {"amount": 400, "paid_minor": 3999})
@@ -67,6 +91,8 @@ def events() -> Iterator[Event]:
     yield spend(33, 10, "dave", {"analysis.advanced": 3})
     why = "Corrected after a review of the migrated balance."
     yield Event(16, 10, "set", "dave", {"reason": why, "type": CreditType.AWARD, "to": 300})
+    why = "The agreement ends at 500 until the new half of the year."
+    yield Event(1, 12, "set", "dave", {"reason": why, "type": CreditType.PARTNER, "to": 500})
 
     # Erin's card issuer takes a payment back after she has spent it; she pays again.
     yield Event(40, 10, "buy", "erin", {"amount": 500, "paid_minor": 4999, "mark": "erin's"})
@@ -92,7 +118,10 @@ def tell(people: dict[str, User], now: datetime) -> int:
     """Make all of it happen, the oldest first, and return how many events there were."""
     story = Story(people)
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    todo = sorted(events(), key=lambda event: (-event.days_ago, event.hour))
+    # The first of a month that is today is left to be run.
+    months = [day for day in range(58, 0, -1) if (midnight - timedelta(days=day)).day == 1]
+    awards = [Event(day, 0, "award", "", {}) for day in months]
+    todo = sorted([*events(), *awards], key=lambda event: (-event.days_ago, event.hour))
     for event in todo:
         at = midnight - timedelta(days=event.days_ago) + timedelta(hours=event.hour)
         getattr(story, event.act.replace(" ", "_"))(event.who, at, **event.given)

@@ -1,4 +1,4 @@
-"""The demo's people: one member of staff per group, and users with roles and teams."""
+"""The demo's people: staff of each group, two of them Admin, and users with roles and teams."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -13,6 +13,7 @@ from accounts.services.teams import add_member, create_team
 DOMAIN = "example.com"
 STAFF = {
     "admin": ("Ada Admin", StaffGroup.ADMIN),
+    "admin2": ("Alan Admin", StaffGroup.ADMIN),
     "finance": ("Fiona Finance", StaffGroup.FINANCE),
     "support": ("Sam Support", StaffGroup.SUPPORT),
     "auditor": ("Audrey Auditor", StaffGroup.AUDITOR),

@@ -1,18 +1,27 @@
 """What can happen in the demo, each by the service that production calls."""
 
+import io
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
-from accounts.models import Team, User
+from accounts.models import Approval, Team, User
+from accounts.services.jobs import run_job
 from accounts.services.users import change_partner
 from ledger import keys
-from ledger.choices import CreditType, GrantSource, TransactionKind
-from ledger.models import CreditTransaction, Wallet
+from ledger.choices import BatchKind, CreditType, GrantSource, TransactionKind
+from ledger.models import Batch, CreditTransaction, Wallet
+from ledger.queries.settings import settings_at
 from ledger.queries.wallets import payers_of, wallet_of
-from ledger.services import adjustments, holds, posting, spending
+from ledger.services import adjustments, batches, holds, posting, spending
+from ledger.services.award_runs import run_due_awards
+from ledger.services.batch_files import read_adjustments
 from ledger.services.charges import charge_for
+from ledger.services.openings import draft_openings
 from ledger.services.posting import Header, Posting
+from ledger.services.settings import change_settings
 
 
 class Story:
@@ -147,6 +156,62 @@ class Story:
 
     def pause(self, who: str, at: datetime, reason: str) -> None:
         adjustments.pause_wallet(wallet=self._wallet(who), reason=reason, actor=self.finance, at=at)
+
+    def settle(self, who: str, at: datetime, changes: Mapping[str, Any], reason: str) -> None:
+        change_settings(
+            changes=changes,
+            version=settings_at(at).pk or 0,
+            reason=reason,
+            actor=self.people[who],
+            at=at,
+        )
+
+    def award(self, who: str, at: datetime) -> None:
+        """Give what is due by then, as the scheduler does."""
+        for run in run_due_awards(actor=None, at=at):
+            run_job(run.job, clock=lambda: at)
+
+    def bring(self, who: str, at: datetime, name: str, content: str, reason: str) -> None:
+        """Bring opening balances from a file."""
+        file = io.BytesIO(content.encode())
+        batch = draft_openings(file=file, name=name, reason=reason, maker=self.people[who], at=at)
+        self._confirm(who, at, batch)
+
+    def add_by_file(self, who: str, at: datetime, name: str, content: str, reason: str) -> None:
+        self._add_to_many(
+            who,
+            at,
+            reason,
+            amount=None,
+            selection={"of": "csv", "name": name},
+            rows=read_adjustments(io.BytesIO(content.encode())),
+        )
+
+    def add_to_all(self, who: str, at: datetime, amount: int, reason: str) -> None:
+        self._add_to_many(who, at, reason, amount=amount, selection={"of": "all"})
+
+    def _add_to_many(self, who: str, at: datetime, reason: str, **whom: Any) -> None:
+        batch = batches.draft_batch(
+            kind=BatchKind.ADD,
+            credit_type=CreditType.AWARD,
+            reason=reason,
+            maker=self.people[who],
+            at=at,
+            **whom,
+        )
+        self._confirm(who, at, batches.plan_batch(batch=batch, at=at))
+
+    def _confirm(self, who: str, at: datetime, batch: Batch) -> None:
+        """Confirm and work ``batch``; a large one is left waiting for a second person."""
+        done = batches.confirm_batch(
+            batch=batch,
+            plan_hash=batch.plan_hash,
+            phrase=batches.phrase_of(batch),
+            actor=self.people[who],
+            at=at,
+        )
+        if not isinstance(done, Approval) and done.job is not None:
+            run_job(done.job, clock=lambda: at)
 
     def _wallet(self, who: str) -> Wallet:
         return wallet_of(self.people.get(who) or Team.objects.get(name=who))

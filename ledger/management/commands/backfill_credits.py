@@ -33,7 +33,7 @@ class Command(BaseCommand):
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")
         if options["dry_run"]:
-            self._print(backfill.preview_backfill(role=role), "to grant")
+            self._print(backfill.preview_backfill(at=timezone.now(), role=role), "to grant")
             return
         result: backfill.Summary = {}
         lower = 0

@@ -3,8 +3,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
+from django.utils import timezone
 
 from ledger.invariants import findings
+from ledger.services.checks import keep_check
 
 
 class Command(BaseCommand):
@@ -28,7 +30,7 @@ class Command(BaseCommand):
                 " (SELECT count(*) FROM ledger_credittransaction)"
             )
             wallets, grants, transactions = cursor.fetchone()
-        found = []
+        at, found = timezone.now(), []
         for finding in findings(options["wallet"]):
             found.append(finding)
             if not options["json"]:
@@ -36,6 +38,8 @@ class Command(BaseCommand):
                 self.stdout.write(f"{mark}  {finding.seconds:7.2f} s  {finding.check}")
                 for violation in finding.violations[:20]:
                     self.stdout.write(f"          {violation}")
+        if options["wallet"] is None:
+            keep_check(found=found, at=at)
         broken = sum(len(finding.violations) for finding in found)
         seconds = sum(finding.seconds for finding in found)
         if options["json"]:

@@ -1,0 +1,20 @@
+"""What the staff's start page warns of."""
+
+from datetime import datetime
+
+from django.http import HttpRequest
+
+from audit.warnings import warnings
+from creditsite.adminkit import actor_of
+from creditsite.checks import durability_lost
+from ledger.queries.settings import settings_at
+
+SWITCHED_OFF = "Credits are switched off: nobody can spend, hold or buy any. See Settings."
+
+
+def notices(request: HttpRequest, at: datetime) -> list[str]:
+    """Return sentences: of the switch, and of the record for those who may look at it."""
+    found = [] if settings_at(at).credits_enabled else [SWITCHED_OFF]
+    if actor_of(request).may("audit.view_auditevent"):
+        found += durability_lost() + warnings(at)
+    return found
