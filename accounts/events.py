@@ -41,3 +41,4 @@ class Event:
 user_registered = Event("user_registered", frozenset({"user", "at", "actor"}))
 role_changed = Event("role_changed", frozenset({"user", "at", "actor", "previous_role"}))
 partner_changed = Event("partner_changed", frozenset({"user", "at", "actor"}))
+agent_changed = Event("agent_changed", frozenset({"user", "at", "actor"}))

@@ -33,12 +33,23 @@ SUPPORT = (
     | view("billing", "offer", "offerversion", "offerprice", "creditrate", "discounts")
     | view("billing", "promotion", "redemption")
     | view("billing", "payment", "paymenteffect", "refund", "reviewitem", "stripeevent")
+    | view("disputes", "dispute", "disputereason", "decision", "disputeevent", "attachment")
+    | view("disputes", "paymentdispute", "answer")
+    | view("billing", "subscription", "subscriptioneffect", "subscriptionchange", "slice")
+    | view("billing", "promisedmoney")
+    | view("billing", "reconciliation", "break")
+    | view("billing", "autotopup", "topup")
+    | view("billing", "projectcost")
 )
+
+TRIAGE = {"disputes.review_dispute"}
 
 VIEW_LEDGER_AND_PEOPLE = (
     SUPPORT
     | view("accounts", "team", "teammembership", "job")
     | view("ledger", "holdallocation", "debt")
+    | view("billing", "sharestatement", "shareterm")
+    | view("billing", "webhooktally")
 )
 
 AUDITOR = (
@@ -49,7 +60,10 @@ AUDITOR = (
     | {"audit.export_auditevent", "ledger.view_report", "ledger.export_report"}
 )
 
-FINANCE = VIEW_LEDGER_AND_PEOPLE | {
+FINANCE = (VIEW_LEDGER_AND_PEOPLE | TRIAGE) | {
+    "disputes.resolve_dispute",
+    "disputes.change_disputereason",
+    "disputes.answer_paymentdispute",
     "accounts.view_approval",
     "accounts.decide_approval",
     "ledger.adjust_wallet",
@@ -73,9 +87,22 @@ FINANCE = VIEW_LEDGER_AND_PEOPLE | {
     "billing.add_discounts",
     "billing.change_promotion",
     "billing.refund_payment",
+    "billing.credit_payment",
+    "billing.manage_subscription",
+    "billing.post_slice",
+    "billing.assign_feature",
+    "billing.pay_share",
     "billing.replay_stripeevent",
     "billing.resolve_reviewitem",
+    "billing.run_reconciliation",
+    "billing.explain_break",
+    "billing.settle_break",
     "billing.write_off_debt",
+    "billing.stop_autotopup",
+    "billing.assign_tier",
+    "billing.allot_tier",
+    "billing.add_projectcost",
+    "billing.void_projectcost",
 }
 
 ADMIN = (
@@ -107,7 +134,7 @@ ADMIN = (
 PERMISSIONS: dict[StaffGroup, frozenset[str]] = {
     StaffGroup.ADMIN: ADMIN,
     StaffGroup.FINANCE: FINANCE,
-    StaffGroup.SUPPORT: SUPPORT,
+    StaffGroup.SUPPORT: SUPPORT | TRIAGE,
     StaffGroup.AUDITOR: AUDITOR,
 }
 
@@ -140,7 +167,14 @@ RECENT = frozenset(
         "billing.add_discounts",
         "billing.change_promotion",
         "billing.refund_payment",
+        "billing.credit_payment",
+        "billing.manage_subscription",
+        "billing.assign_feature",
+        "billing.pay_share",
+        "disputes.answer_paymentdispute",
         "billing.write_off_debt",
+        "billing.add_projectcost",
+        "billing.explain_break",
     }
 )
 
@@ -158,6 +192,7 @@ class Door:
     who: str
     permission: str | None = None
     scope: str | None = None
+    is_for_services: bool = False
 
 
 PUBLIC = Door("anybody")
@@ -169,6 +204,11 @@ STAFF = Door("any staff")
 def key(scope: ApiScope) -> Door:
     """Return the door for users, and for service keys with ``scope``."""
     return Door("a signed-in user", scope=scope.value)
+
+
+def service(scope: ApiScope) -> Door:
+    """Return the door for service keys with ``scope``, and for nobody else."""
+    return Door("services", scope=scope.value, is_for_services=True)
 
 
 def staff(permission: str) -> Door:
@@ -219,8 +259,29 @@ API: dict[str, dict[str, Door]] = {
     "/api/credits/holds/{hold_id}/release": {"POST": key(ApiScope.CREDITS_HOLD)},
     "/api/credits/rate": {"GET": key(ApiScope.BILLING_READ)},
     "/api/credits/packages": {"GET": key(ApiScope.BILLING_READ)},
+    "/api/credits/purchase": {"POST": key(ApiScope.BILLING_WRITE)},
     "/api/credits/purchase/validate": {"POST": key(ApiScope.BILLING_READ)},
     "/api/credits/redeem": {"POST": key(ApiScope.BILLING_WRITE)},
+    "/api/billing/subscriptions": {"POST": key(ApiScope.BILLING_WRITE)},
+    "/api/billing/subscriptions/current": {
+        "GET": key(ApiScope.BILLING_READ),
+        "PATCH": key(ApiScope.BILLING_WRITE),
+        "DELETE": key(ApiScope.BILLING_WRITE),
+    },
+    "/api/billing/subscriptions/current/keep": {"POST": key(ApiScope.BILLING_WRITE)},
+    "/api/billing/subscriptions/current/preview": {"GET": key(ApiScope.BILLING_READ)},
+    "/api/billing/portal": {"POST": key(ApiScope.BILLING_WRITE)},
+    "/api/credits/initialize": {"POST": staff("billing.assign_tier")},
+    "/api/credits/tier": {"PUT": staff("billing.assign_tier")},
+    "/api/credits/monthly-allocation": {"POST": staff("billing.allot_tier")},
+    "/api/billing/auto-top-up": {
+        "GET": key(ApiScope.BILLING_READ),
+        "PUT": key(ApiScope.BILLING_WRITE),
+    },
+    "/api/billing/project-costs": {"POST": service(ApiScope.BILLING_WRITE)},
+    "/api/billing/overview": {"GET": key(ApiScope.BILLING_READ)},
+    "/api/billing/payments": {"GET": key(ApiScope.BILLING_READ)},
+    "/api/billing/payments/{payment_id}": {"GET": key(ApiScope.BILLING_READ)},
     "/api/admin/credits/add": {"POST": staff("ledger.adjust_wallet")},
     "/api/admin/credits/remove": {"POST": staff("ledger.adjust_wallet")},
     "/api/admin/credits/pause": {"POST": staff("ledger.pause_wallet")},
@@ -243,6 +304,27 @@ API: dict[str, dict[str, Door]] = {
     "/api/admin/approvals/{approval_id}/withdraw": {
         "POST": staff_in_person("accounts.view_approval"),
     },
+    "/api/disputes/reasons": {"GET": key(ApiScope.CREDITS_READ)},
+    "/api/disputes/submit": {"POST": USER},
+    "/api/disputes/my-disputes": {"GET": key(ApiScope.CREDITS_READ)},
+    "/api/disputes/{dispute_id}": {"GET": key(ApiScope.CREDITS_READ)},
+    "/api/disputes/{dispute_id}/appeal": {"POST": USER},
+    "/api/disputes/{dispute_id}/messages": {"POST": USER},
+    "/api/disputes/{dispute_id}/attachments": {"POST": USER},
+    "/api/disputes/{dispute_id}/attachments/{attachment_id}": {"GET": USER},
+    "/api/disputes/admin/queue": {"GET": staff("disputes.view_dispute")},
+    "/api/disputes/admin/statistics": {"GET": staff("ledger.view_report")},
+    "/api/disputes/admin/{dispute_id}": {"GET": staff("disputes.view_dispute")},
+    "/api/disputes/admin/{dispute_id}/review": {"PUT": staff("disputes.review_dispute")},
+    "/api/disputes/admin/{dispute_id}/assign": {"POST": staff("disputes.review_dispute")},
+    "/api/disputes/admin/{dispute_id}/messages": {"POST": staff("disputes.review_dispute")},
+    "/api/disputes/admin/{dispute_id}/attachments": {
+        "POST": staff_in_person("disputes.review_dispute"),
+    },
+    "/api/disputes/admin/{dispute_id}/attachments/{attachment_id}": {
+        "GET": staff_in_person("disputes.view_dispute"),
+    },
+    "/api/disputes/admin/{dispute_id}/resolve": {"POST": staff("disputes.resolve_dispute")},
     "/api/schema": {"GET": PUBLIC},
     "/api/docs": {"GET": PUBLIC},
 }
@@ -317,6 +399,9 @@ PAGES: dict[str, Page] = {
     ),
     "audit.checkpoint": Page(view="audit.view_checkpoint"),
     "auth.group": Page(view="auth.view_group"),
+    "billing.autotopup": Page(
+        view="billing.view_autotopup", acts={"switch-off": "billing.stop_autotopup"}
+    ),
     "billing.creditrate": Page(
         view="billing.view_creditrate",
         add="billing.add_creditrate",
@@ -336,8 +421,37 @@ PAGES: dict[str, Page] = {
         add="billing.change_promotion",
         acts={"edit": "billing.change_promotion", "end": "billing.change_promotion"},
     ),
-    "billing.payment": Page(view="billing.view_payment", acts={"refund": "billing.refund_payment"}),
+    "billing.payment": Page(
+        view="billing.view_payment",
+        acts={
+            "refund": "billing.refund_payment",
+            "credit": "billing.credit_payment",
+            "receipt": "billing.view_payment",
+        },
+    ),
+    "billing.projectcost": Page(
+        view="billing.view_projectcost",
+        add="billing.add_projectcost",
+        acts={
+            "void_selected": "billing.void_projectcost",
+            "invoices": "billing.view_projectcost",
+            "invoice": "billing.view_projectcost",
+            "export-costs": "ledger.export_report",
+            "export-invoices": "ledger.export_report",
+            "export-invoice": "ledger.export_report",
+        },
+    ),
     "billing.redemption": Page(view="billing.view_redemption"),
+    "billing.break": Page(
+        view="billing.view_break",
+        acts={
+            "run": "billing.run_reconciliation",
+            "settle": "billing.settle_break",
+            "explain": "billing.explain_break",
+            "explain_selected": "billing.explain_break",
+        },
+    ),
+    "billing.reconciliation": Page(view="billing.view_reconciliation"),
     "billing.reviewitem": Page(
         view="billing.view_reviewitem",
         acts={
@@ -345,11 +459,35 @@ PAGES: dict[str, Page] = {
             "write-off": "billing.write_off_debt",
         },
     ),
+    "billing.sharestatement": Page(
+        view="billing.view_sharestatement",
+        acts={
+            "pay": "billing.pay_share",
+            "export": "ledger.export_report",
+            "export-month": "ledger.export_report",
+        },
+    ),
+    "billing.shareterm": Page(
+        view="billing.view_shareterm",
+        add="billing.assign_feature",
+        acts={"end": "billing.assign_feature"},
+    ),
+    "billing.webhooktally": Page(view="billing.view_webhooktally"),
     "billing.stripeevent": Page(
         view="billing.view_stripeevent",
         acts={
             "replay": "billing.replay_stripeevent",
             "replay_selected": "billing.replay_stripeevent",
+        },
+    ),
+    "billing.slice": Page(view="billing.view_slice", acts={"post-due": "billing.post_slice"}),
+    "billing.subscription": Page(
+        view="billing.view_subscription",
+        acts={
+            "change-plan": "billing.manage_subscription",
+            "keep": "billing.manage_subscription",
+            "cancel": "billing.manage_subscription",
+            "end": "billing.manage_subscription",
         },
     ),
     "ledger.batch": Page(
@@ -403,6 +541,9 @@ PAGES: dict[str, Page] = {
             "end-partner": "ledger.switch_partner",
             "pause": "ledger.pause_wallet",
             "resume": "ledger.pause_wallet",
+            "assign-tier": "billing.assign_tier",
+            "allot-tier": "billing.allot_tier",
+            "end-tier": "billing.assign_tier",
         },
     ),
 }
@@ -451,6 +592,25 @@ SITE: dict[str, Door] = {
             "/accounts/factors/keys/{pk}/remove/",
             "/accounts/sessions/",
             "/accounts/sessions/{pk}/end/",
+            "/billing/",
+            "/billing/buy/",
+            "/billing/projects/",
+            "/billing/projects/invoice/",
+            "/billing/projects/invoice.csv",
+            "/billing/buy/quote/",
+            "/billing/payments/",
+            "/billing/auto-top-up/",
+            "/billing/payments/{public_id}/",
+            "/billing/payments/{public_id}/receipt.pdf",
+            "/billing/payments/{public_id}/receipt/",
+            "/billing/plans/",
+            "/billing/plans/subscribe/",
+            "/billing/plans/change/",
+            "/billing/plans/cancel/",
+            "/billing/plans/keep/",
+            "/billing/plans/portal/",
+            "/billing/earnings/",
+            "/billing/earnings/{public_id}/",
         ],
         USER,
     ),
@@ -474,9 +634,13 @@ COMMANDS: dict[str, str] = {
     "create_admin": "Make a member of staff in the group Admin",
     "create_api_key": "Make an API key for a service",
     "import_balances": "Bring the balances that people have elsewhere, from a file",
+    "import_project_costs": "Enter costs of projects in money, from a file",
     "import_usage": "Charge a file of usage to a user",
     "load_catalogue": "Put packages, plans and rates of a file on sale that are missing",
+    "make_statements": "Say what agents and partners earned in months that are over",
     "permission_table": "Print this page",
+    "reconcile_stripe": "Compare payments at Stripe with the books",
+    "post_slices": "Give the credits of months of plans that are due",
     "replay_erasures": "Erase again those whom a restored backup brought back",
     "rotate_api_key": "Make the API key that replaces another",
     "run_awards": "Give what is due of awards that are given every month",

@@ -120,7 +120,7 @@ def serving(database_url: str) -> Iterator[Api]:
     )
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not answers(port):
+        while not answers(port, "/healthz"):
             if site.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError("The site does not answer.")
             time.sleep(0.1)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import stripe
 from django.conf import settings
@@ -51,6 +52,8 @@ from creditsite.errors import Conflict, InvalidRequest, Unavailable
 CONNECT_SECONDS, READ_SECONDS = 3, 10
 WEBHOOK_TOLERANCE_SECONDS = 300
 PAGE = 100
+NEAR: Any = {"no_proxy": "127.0.0.1,localhost"}
+NOT_SIGNED = "The signature is none of Stripe's."
 
 Found = TypeVar("Found")
 
@@ -527,6 +530,12 @@ def cancel_subscription(id: str) -> Subscription:
     return retrieve_subscription(id)
 
 
+def invoices_of(subscription: str) -> list[Invoice]:
+    """Return all invoices of a subscription, newest first."""
+    given = {"subscription": subscription, "expand": ["data.payments"]}
+    return list(every(lambda v1, page: v1.invoices.list(page), whole_invoice, given))
+
+
 def retrieve_invoice(id: str) -> Invoice:
     expanded: Any = {"expand": ["payments"]}
     return whole_invoice(ask(lambda v1: v1.invoices.retrieve(id, expanded)))
@@ -551,27 +560,30 @@ def whole_invoice(values: Values) -> Invoice:
     return invoice_of(values)
 
 
-# --- All since an instant, newest first; for reconciliation ---------------------------------------
-def list_payment_intents(since: datetime) -> Iterator[PaymentIntent]:
-    given = created_since(since) | {"expand": ["data.latest_charge"]}
+# --- All since an instant, and before another, newest first; for reconciliation -------------------
+def list_payment_intents(
+    since: datetime, until: datetime | None = None, *, customer: str = ""
+) -> Iterator[PaymentIntent]:
+    given = created_since(since, until) | {"expand": ["data.latest_charge"]}
+    given |= with_values(customer=customer)
     return every(lambda v1, page: v1.payment_intents.list(page), intent_of, given)
 
 
-def list_refunds(since: datetime) -> Iterator[Refund]:
-    return every(lambda v1, page: v1.refunds.list(page), refund_of, created_since(since))
+def list_refunds(since: datetime, until: datetime | None = None) -> Iterator[Refund]:
+    return every(lambda v1, page: v1.refunds.list(page), refund_of, created_since(since, until))
 
 
-def list_disputes(since: datetime) -> Iterator[Dispute]:
-    return every(lambda v1, page: v1.disputes.list(page), dispute_of, created_since(since))
+def list_disputes(since: datetime, until: datetime | None = None) -> Iterator[Dispute]:
+    return every(lambda v1, page: v1.disputes.list(page), dispute_of, created_since(since, until))
 
 
-def list_invoices(since: datetime) -> Iterator[Invoice]:
-    given = created_since(since) | {"expand": ["data.payments"]}
+def list_invoices(since: datetime, until: datetime | None = None) -> Iterator[Invoice]:
+    given = created_since(since, until) | {"expand": ["data.payments"]}
     return every(lambda v1, page: v1.invoices.list(page), whole_invoice, given)
 
 
-def list_checkouts(since: datetime) -> Iterator[CheckoutSession]:
-    given = created_since(since)
+def list_checkouts(since: datetime, until: datetime | None = None) -> Iterator[CheckoutSession]:
+    given = created_since(since, until)
     return every(lambda v1, page: v1.checkout.sessions.list(page), session_of, given)
 
 
@@ -580,8 +592,10 @@ def list_subscriptions(since: datetime) -> Iterator[Subscription]:
     return every(lambda v1, page: v1.subscriptions.list(page), subscription_of, given)
 
 
-def list_balance_movements(since: datetime) -> Iterator[BalanceMovement]:
-    given = created_since(since)
+def list_balance_movements(
+    since: datetime, until: datetime | None = None
+) -> Iterator[BalanceMovement]:
+    given = created_since(since, until) | {"expand": ["data.source"]}
     return every(lambda v1, page: v1.balance_transactions.list(page), movement_of, given)
 
 
@@ -591,8 +605,9 @@ def list_events(since: datetime, types: Sequence[str] = ()) -> Iterator[Event]:
     return every(lambda v1, page: v1.events.list(page), event_of, given)
 
 
-def created_since(since: datetime) -> Values:
-    return {"created": {"gte": int(since.timestamp())}}
+def created_since(since: datetime, until: datetime | None = None) -> Values:
+    before = {"lt": int(until.timestamp())} if until else {}
+    return {"created": {"gte": int(since.timestamp()), **before}}
 
 
 def every(
@@ -615,8 +630,8 @@ def construct_event(body: bytes, signature: str, *, at: datetime) -> Event:
     :raises BadSignature: none of our secrets signed it, or not within five minutes of ``at``.
     :raises ForeignEvent: it is of another account, or of test mode in live mode or the reverse.
     """
-    if not any(is_signed(body, signature, secret) for secret in settings.STRIPE_WEBHOOK_SECRETS):
-        raise BadSignature("The signature is none of Stripe's.")
+    if secret_of(body, signature) is None:
+        raise BadSignature(NOT_SIGNED)
     if abs(at.timestamp() - signed_at(signature)) > WEBHOOK_TOLERANCE_SECONDS:
         raise BadSignature("The signature is not of now.")
     try:
@@ -627,6 +642,12 @@ def construct_event(body: bytes, signature: str, *, at: datetime) -> Event:
     if livemode is not is_live() or values.get("account") not in {None, our_account()}:
         raise ForeignEvent("The event is of another account or mode.")
     return event
+
+
+def secret_of(body: bytes, signature: str) -> str | None:
+    """Return which of our secrets signed a webhook; ``None`` if none did."""
+    secrets = settings.STRIPE_WEBHOOK_SECRETS
+    return next((one for one in secrets if is_signed(body, signature, one)), None)
 
 
 def is_signed(body: bytes, signature: str, secret: str) -> bool:
@@ -720,8 +741,15 @@ def client_for(key: str, base: str) -> stripe.StripeClient:
         key,
         base_addresses={"api": base},
         max_network_retries=0,
-        http_client=stripe.RequestsClient(timeout=(CONNECT_SECONDS, READ_SECONDS)),
+        http_client=stripe.RequestsClient(
+            timeout=(CONNECT_SECONDS, READ_SECONDS), proxy=NEAR if is_near(base) else None
+        ),
     )
+
+
+def is_near(base: str) -> bool:
+    """Return whether that is a local Stripe, which no proxy can reach."""
+    return urlsplit(base).hostname in {"127.0.0.1", "localhost"}
 
 
 def keyed(idempotency_key: str) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 # Stripe counts these in hundredths, though nobody can pay less than one.
 COUNTED_IN_HUNDREDTHS = {"ugx"}
@@ -86,6 +87,7 @@ class PaymentIntent:
     failure: str | None
     metadata: Metadata
     created_at: datetime
+    charged_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,12 @@ class Invoice:
 
 @dataclass(frozen=True)
 class BalanceMovement:
-    """What a charge, refund or dispute did to the account; ``net_minor`` is after fees."""
+    """
+    What a charge, refund or dispute did to the account; ``net_minor`` is after fees.
+
+    ``source_minor`` is the amount of its source with the sign of the movement, in the currency that
+    was paid in; the rest is in that of the account.
+    """
 
     id: str
     category: str
@@ -194,6 +201,9 @@ class BalanceMovement:
     currency: str
     source: str | None
     created_at: datetime
+    payment_intent: str | None = None
+    source_minor: int = 0
+    source_currency: str = ""
 
 
 @dataclass(frozen=True)
@@ -230,6 +240,14 @@ def instant_or_none(seconds: int | None) -> datetime | None:
 def id_of(value: Any) -> str | None:
     """Return the id of what is there as an id or whole."""
     return value["id"] if isinstance(value, dict) else value
+
+
+def uuid_in(metadata: Metadata, name: str) -> UUID | None:
+    """Return the id of ours that was sent along under ``name``, if there is one."""
+    try:
+        return UUID(metadata.get(name, ""))
+    except ValueError:
+        return None
 
 
 def customer_of(values: Values) -> Customer:
@@ -294,6 +312,7 @@ def intent_of(values: Values) -> PaymentIntent:
         failure=error.get("decline_code") or error.get("code"),
         metadata=values["metadata"],
         created_at=instant(values["created"]),
+        charged_at=instant_or_none(charged.get("created")),
     )
 
 
@@ -406,7 +425,10 @@ def invoice_line_of(values: Values) -> InvoiceLine:
 
 
 def movement_of(values: Values) -> BalanceMovement:
-    currency = values["currency"]
+    currency, whole = values["currency"], values["source"]
+    source: Values = whole if isinstance(whole, dict) else {}
+    paid_in = source.get("currency") or currency
+    sign = -1 if values["amount"] < 0 else 1
     return BalanceMovement(
         id=values["id"],
         category=values["reporting_category"],
@@ -414,8 +436,11 @@ def movement_of(values: Values) -> BalanceMovement:
         fee_minor=from_stripe(values["fee"], currency),
         net_minor=from_stripe(values["net"], currency),
         currency=currency,
-        source=id_of(values["source"]),
+        source=id_of(whole),
         created_at=instant(values["created"]),
+        payment_intent=id_of(source.get("payment_intent")),
+        source_minor=sign * from_stripe(source.get("amount"), paid_in),
+        source_currency=paid_in,
     )
 
 

@@ -1,6 +1,7 @@
 """Django system checks: mistakes of an installation that settings alone cannot see."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -10,6 +11,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 OLDEST_POSTGRESQL = 150_000
 KEYS = ["SECRET_KEY", "IDENTITY_KEY", "JWT_SIGNING_KEY", "API_KEY_HASH_KEY"]
 SHORTEST_KEY = 32
+SECRET_KEYS = "sk_live_", "rk_live_", "sk_test_", "rk_test_"
+TEST_KEYS = "sk_test_", "rk_test_"
 LONGEST_WAIT_MS = 600_000
 # What must be on for a commit to last, and what a crash does where it is off.
 DURABILITY = {
@@ -20,7 +23,7 @@ DURABILITY = {
 
 
 def check_deployment(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Refuse a demo, weak or shared keys, and warn of a queue that only one machine sees."""
+    """Refuse what is unsafe or cannot work, and warn of what is missing."""
     keys = {name: getattr(settings, name) for name in KEYS}
     found: list[CheckMessage] = []
     if settings.DEMO:
@@ -87,6 +90,7 @@ def check_deployment(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[C
                 id="creditsite.W005",
             )
         )
+    found += [*about_payments(), *about_address()]
     if not settings.REDIS_URL:
         found.append(
             Warning(
@@ -95,6 +99,48 @@ def check_deployment(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[C
             )
         )
     return found
+
+
+def about_payments() -> Iterator[CheckMessage]:
+    """Yield what keeps real payments from coming in, or from being credited at once."""
+    key = settings.STRIPE_SECRET_KEY
+    if not key:
+        yield Warning(
+            "STRIPE_SECRET_KEY is not set: nobody can pay.",
+            hint="See docs/stripe.md.",
+            id="creditsite.W006",
+        )
+        return
+    if not key.startswith(SECRET_KEYS):
+        yield Error(
+            f"STRIPE_SECRET_KEY is none: it begins with {' or '.join(SECRET_KEYS)}.",
+            id="creditsite.E011",
+        )
+    elif key.startswith(TEST_KEYS):
+        yield Warning(
+            "STRIPE_SECRET_KEY is one of Stripe's test mode: nobody pays real money.",
+            id="creditsite.W007",
+        )
+    if not settings.STRIPE_WEBHOOK_SECRETS:
+        yield Error(
+            "STRIPE_WEBHOOK_SECRETS is not set: no webhook is believed, and payments are credited"
+            " minutes late.",
+            id="creditsite.E012",
+        )
+    if not settings.SELLER["name"]:
+        yield Warning("SELLER_NAME is not set: receipts do not say who sold.", id="creditsite.W008")
+
+
+def about_address() -> Iterator[CheckMessage]:
+    """Yield what is wrong with the links in e-mails."""
+    site = settings.SITE_URL
+    if not site:
+        yield Warning("SITE_URL is not set: e-mails have no links.", id="creditsite.W009")
+    elif not re.fullmatch(r"https://[^/?#@\s]+", site):
+        yield Error(
+            "SITE_URL is not https:// with a name of a host and nothing behind it.",
+            id="creditsite.E013",
+        )
 
 
 def check_database(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:

@@ -68,7 +68,7 @@ def for_this_process() -> Iterator[None]:
         return
     with in_use(port) as actual:
         if actual != port:  # Somebody else still works on the port of an earlier start.
-            environment.write(port=int(environment.read()["PORT"]), database_port=actual)
+            environment.move_database(actual)
         yield
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from csp.constants import NONCE, NONE, SELF, UNSAFE_EVAL, UNSAFE_INLINE
 from csp.middleware import CSPMiddleware, PolicyParts
+from django.conf import settings
 from django.http import HttpRequest, HttpResponseBase
 
 # Problem documents and other JSON load nothing, wherever they are shown.
@@ -18,11 +19,21 @@ EXCEPTIONS: dict[str, dict[str, Any]] = {
     "/api/docs": {"style-src": [SELF, UNSAFE_INLINE]},
 }
 
+# Its forms lead to Stripe's pages.
+PORTAL = "/billing/"
+
 # Whatever a page does not use, a script that got into it cannot ask for either.
 PERMISSIONS_POLICY = ", ".join(
     f"{feature}=()"
     for feature in ["camera", "display-capture", "geolocation", "microphone", "payment", "usb"]
 )
+
+
+def payment_pages() -> list[str]:
+    """Return where Stripe's pages are; those of a local Stripe are where its API is."""
+    if settings.STRIPE_API_BASE == "https://api.stripe.com":
+        return settings.STRIPE_PAGES
+    return [settings.STRIPE_API_BASE]
 
 
 class HeadersMiddleware(CSPMiddleware):
@@ -45,6 +56,8 @@ class HeadersMiddleware(CSPMiddleware):
         for beginning, exception in EXCEPTIONS.items():
             if request.path_info.startswith(beginning):
                 parts.replace = exception
+        if request.path_info.startswith(PORTAL):
+            parts.replace = {"form-action": [SELF, *payment_pages()]}
         return parts
 
     def process_response(

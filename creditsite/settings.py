@@ -227,10 +227,52 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": crontab(hour=2, minute=20),
         "kwargs": {"hours": 72},
     },
+    "post slices": {"task": "billing.tasks.post_slices", "schedule": timedelta(minutes=1)},
+    "tell subscribers": {
+        "task": "billing.tasks.tell_subscribers",
+        "schedule": timedelta(minutes=2),
+        "options": {"expires": 120},
+    },
+    "send changes": {"task": "billing.tasks.send_changes", "schedule": timedelta(seconds=30)},
     "send refunds": {"task": "billing.tasks.send_refunds", "schedule": timedelta(seconds=30)},
+    "top up": {
+        "task": "billing.tasks.top_up",
+        "schedule": timedelta(seconds=5),
+        "options": {"expires": 5},  # The next one does the same.
+    },
+    "debit project costs": {
+        "task": "billing.tasks.debit_project_costs",
+        "schedule": timedelta(minutes=1),
+        "options": {"expires": 60},
+    },
+    "end unpaid purchases": {
+        "task": "billing.tasks.end_unpaid_purchases",
+        "schedule": timedelta(minutes=30),
+    },
     "forget customers": {
         "task": "billing.tasks.forget_customers",
         "schedule": timedelta(minutes=10),
+    },
+    "make share statements": {
+        "task": "billing.tasks.make_share_statements",
+        "schedule": crontab(minute=40),
+    },
+    "reconcile by night": {
+        "task": "billing.tasks.reconcile_by_night",
+        "schedule": crontab(hour=3, minute=40),
+    },
+    "work reconciliations": {
+        "task": "billing.tasks.work_reconciliations",
+        "schedule": timedelta(minutes=5),
+        "options": {"expires": 300},
+    },
+    "tell staff of disputes": {
+        "task": "disputes.tasks.tell_staff",
+        "schedule": timedelta(minutes=15),
+    },
+    "send answers to disputes": {
+        "task": "disputes.tasks.send_answers",
+        "schedule": timedelta(seconds=30),
     },
     "count the wallets": {
         "task": "ledger.tasks.renew_snapshot",
@@ -274,6 +316,11 @@ EMAIL_DAYS = env.int("EMAIL_DAYS", default=365)
 ERASURE_LIST_FILE = env.str(
     "ERASURE_LIST_FILE", default=str(VAR_DIR / "erasures.jsonl") if DEMO else ""
 )
+
+# --- Address --------------------------------------------------------------------------------------
+# Where the site is for its users, as https://credits.example.com: for links in e-mails, and for the
+# way back from Stripe. Without it e-mails have no links.
+SITE_URL = env.str("SITE_URL", default="").rstrip("/")
 
 # --- Safety of the site ---------------------------------------------------------------------------
 SECURE_SSL_REDIRECT = not DEMO
@@ -404,7 +451,13 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = DEMO
 # --- Stripe ---------------------------------------------------------------------------------------
 # Without a key payments are not set up: whoever tries to pay is told so.
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
-STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="https://api.stripe.com")
+STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="") or "https://api.stripe.com"
+# Where Stripe's payment and portal pages are: a form of ours may lead there.
+STRIPE_PAGES = env.list(
+    "STRIPE_PAGES", default=["https://checkout.stripe.com", "https://billing.stripe.com"]
+)
+# Whether Stripe adds tax to prices; set it up there first. Then only its own page sells.
+STRIPE_AUTOMATIC_TAX = env.bool("STRIPE_AUTOMATIC_TAX", default=False)
 # What signs webhooks: two while one follows the other.
 STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])
 # Our account, acct_…, which events may name; those that name another one are refused.
@@ -413,6 +466,29 @@ if not DEMO and not STRIPE_API_BASE.startswith("https://"):
     raise ImproperlyConfigured(
         "STRIPE_API_BASE is not https://, and the key would be sent in the clear."
     )
+
+# How many days back the reconciliation of each night looks.
+RECONCILIATION_DAYS = env.int("RECONCILIATION_DAYS", default=35)
+
+# Automatic top-ups of one user that are charged in 24 hours at most, whatever they agreed to.
+TOP_UPS_A_DAY = env.int("TOP_UPS_A_DAY", default=5)
+
+# --- Disputes -------------------------------------------------------------------------------------
+# Files that go with a dispute: how large one is, and how many there are, at the most.
+DISPUTE_FILE_BYTES = env.int("DISPUTE_FILE_BYTES", default=5 * 1_048_576)
+DISPUTE_FILES = env.int("DISPUTE_FILES", default=10)
+# What looks for viruses in them, as "package.module.function": it is given the bytes and the type,
+# and returns whether the file may be kept. Without one every file of a known type is.
+DISPUTE_FILE_SCANNER = env.str("DISPUTE_FILE_SCANNER", default="")
+
+# Who sells, as receipts name them; lines of the address with a | between.
+SELLER = {
+    "name": env.str("SELLER_NAME", default="creditsite demo" if DEMO else ""),
+    "address": [
+        line.strip() for line in env.str("SELLER_ADDRESS", default="").split("|") if line.strip()
+    ],
+    "tax_id": env.str("SELLER_TAX_ID", default=""),
+}
 
 # --- API ------------------------------------------------------------------------------------------
 API_MAX_BODY_BYTES = env.int("API_MAX_BODY_BYTES", default=1_048_576)
@@ -426,6 +502,8 @@ API_THROTTLES = {
     # Right or wrong: each costs a password hash. Wrong ones have limits of their own, above.
     "sign_in": (env.int("THROTTLE_SIGN_INS_PER_MINUTE", default=600), 60),
     "register": (env.int("THROTTLE_REGISTRATIONS_PER_HOUR", default=2_000), 3600),
+    # Each writes e-mails, or may bring megabytes.
+    "disputes": (env.int("THROTTLE_DISPUTES_PER_HOUR", default=300), 3600),
     "export": (env.int("THROTTLE_EXPORTS_PER_HOUR", default=5), 3600),
 }
 # The cache that all processes count in; without Redis each counts for itself.
@@ -467,6 +545,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1.0.0",
     "OAS_VERSION": "3.1.1",
     "ENFORCE_NON_BLANK_FIELDS": True,
+    "COMPONENT_SPLIT_PATCH": False,  # What a body needs, a PATCH needs, too.
     "SCHEMA_PATH_PREFIX": "/api",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
@@ -475,6 +554,8 @@ SPECTACULAR_SETTINGS = {
         "ApprovalStatusEnum": "accounts.choices.ApprovalStatus",
         "EntryTypeEnum": ["allocation", "purchase"],
         "OfferKindEnum": "billing.choices.OfferKind",
+        "DisputeStatusEnum": "disputes.choices.DisputeStatus",
+        "DisputeEventKindEnum": "disputes.choices.EventKind",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -27,6 +27,7 @@ class GrantSource(TextChoices):
     OPENING = "opening", "opening balance"
     MANUAL = "manual", "entered by staff"
     PACKAGE = "package", "package bought"
+    PLAN = "plan", "plan, month by month"
     CARRY_OVER = "carry_over", "carried over from an expired grant"
 
 

@@ -5,7 +5,7 @@ PostgreSQL enforces what it can (CHECKs, unique keys, triggers); this looks at e
 from the rows up. ``check_ledger`` runs it, and so does every test when it ends.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -139,6 +139,19 @@ CHECKS = {
 }
 
 
+FURTHER: dict[str, str] = {}
+
+
+def add_checks(checks: Mapping[str, str]) -> None:
+    """Have these run, too: of who stands above the books, and keeps what must tie with them."""
+    FURTHER.update(checks)
+
+
+def all_checks() -> dict[str, str]:
+    """Return the checks of the books, and then those of who stands above them."""
+    return CHECKS | FURTHER
+
+
 @dataclass(frozen=True)
 class Finding:
     """What one check found: the rows that break it, as sentences, and how long it took."""
@@ -150,8 +163,8 @@ class Finding:
 
 def findings(wallet_ids: Sequence[int] | None = None) -> Iterator[Finding]:
     """Run each check over all wallets, or over those of ``wallet_ids``."""
-    for check, sql in CHECKS.items():
-        limits = dict.fromkeys("wgetdrahm", "")
+    for check, sql in all_checks().items():
+        limits = dict.fromkeys("wgetdrahmps", "")
         if wallet_ids is not None:
             limits = {alias: f"AND {alias}.wallet_id = ANY (%(wallets)s)" for alias in limits}
             limits["w"] = "AND w.id = ANY (%(wallets)s)"

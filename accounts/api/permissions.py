@@ -53,6 +53,9 @@ class ByTable(BasePermission):
                 return False
             if door.scope not in request.auth.scopes:
                 raise MissingScope(door.scope)
+        elif door.is_for_services:
+            self.message = "This is for service keys, not for signed-in users."
+            return False
         if door.permission is None:
             return True
         if not staff_may(request.user, door.permission):

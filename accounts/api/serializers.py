@@ -6,6 +6,7 @@ from django.core.validators import EmailValidator
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from accounts.features import features_of
 from accounts.identity import normalise_email
 from accounts.models import User
 from creditsite.apikit.fields import StrictChar, StrictSerializer
@@ -85,6 +86,15 @@ class UserDocument(serializers.Serializer):
     is_agent = serializers.BooleanField()
     referral_code = serializers.CharField()
     teams = serializers.SerializerMethodField()
+    features = serializers.SerializerMethodField()
+
+    @extend_schema_field(
+        serializers.ListField(
+            child=serializers.CharField(), help_text="What the user's plan opens, as labels."
+        )
+    )
+    def get_features(self, user: User) -> list[str]:
+        return features_of(user)
 
     @extend_schema_field(TeamOfUserDocument(many=True))
     def get_teams(self, user: User) -> list[dict[str, Any]]:

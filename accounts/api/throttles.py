@@ -12,7 +12,7 @@ from creditsite.apikit.throttles import Throttle
 if TYPE_CHECKING:  # the framework imports this module while it makes APIView
     from rest_framework.views import APIView
 
-SCOPES = ("default", "spend", "codes", "sign_in", "register", "export")
+SCOPES = ("default", "spend", "codes", "sign_in", "register", "export", "disputes")
 CALLS = {scope: Throttle(scope) for scope in SCOPES}
 
 

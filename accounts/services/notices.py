@@ -17,7 +17,7 @@ def tell(
     Write to each of ``readers``, in the transaction that is open.
 
     ``template`` plus ".txt" and ".html" extend ``emails/base``. That of a plain notice takes
-    ``lines``, sentences, and ``facts``, pairs of a name and a figure.
+    ``lines``, sentences, ``facts``, pairs of a name and a figure, a ``link`` with ``link_text``.
     """
     context["subject"] = subject
     text = render_to_string(f"{template}.txt", context).strip()

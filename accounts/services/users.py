@@ -254,14 +254,16 @@ def change_partner(*, user: User, is_partner: bool, actor: User, reason: str, at
 @transaction.atomic
 def change_agent(*, user: User, is_agent: bool, actor: User, reason: str, at: datetime) -> User:
     """
-    Start or end the agent status.
+    Start or end the agent status; who subscribed to ``agent_changed`` hears of it.
 
     :raises NotPermitted: ``actor`` may not manage staff.
     :raises OwnAccount: ``actor`` is the user.
     :raises Conflict: the status is so already.
     """
     require(actor, "accounts.manage_staff")
-    return _set_flag("is_agent", "accounts.user.agent_changed", user, is_agent, actor, reason, at)
+    locked = _set_flag("is_agent", "accounts.user.agent_changed", user, is_agent, actor, reason, at)
+    events.agent_changed.publish(user=locked, at=at, actor=actor)
+    return locked
 
 
 @transaction.atomic

@@ -92,6 +92,7 @@ class TestRegister:
             "is_agent": False,
             "referral_code": user.referral_code,
             "teams": [],
+            "features": [],
         }
         assert me(answer["access"]).json() == answer["user"]
 
@@ -542,7 +543,8 @@ class TestMe:
         for number in range(teams):
             TeamMembership.objects.create(team=Team.objects.create(name=str(number)), user=user)
         access = token_pair(user)["access"]
-        with django_assert_num_queries(4):  # user, role, seats, own team
+        # The user, role, seats, own team; the wallet, its subscription and tier.
+        with django_assert_num_queries(7):
             me(access)
 
     def test_is_for_users_only(self):

@@ -41,7 +41,9 @@ class TestDocument:
             "schema", "version", "exported_at",
             "profile", "teams", "api_keys", "emails", "sign_in_methods", "sessions", "events",
             "wallet", "grants", "transactions", "spent_from_pools", "holds", "debts",
-            "referrals", "promotions", "payments",
+            "referrals", "promotions", "payments", "tiers", "project_costs", "auto_top_up",
+            "top_ups", "subscriptions", "months_of_subscriptions", "changes_of_subscriptions",
+            "earnings", "earns", "disputes",
         ]  # fmt: skip
         assert (document["schema"], document["version"]) == ("creditsite.personal-data", 1)
         assert document["exported_at"] == "2026-11-20T12:00:00Z"

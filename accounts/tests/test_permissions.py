@@ -62,11 +62,11 @@ class TestTable:
     @pytest.mark.parametrize(
         ("group", "more"),
         [
-            (StaffGroup.SUPPORT, set()),
+            (StaffGroup.SUPPORT, {"disputes.review_dispute"}),
             (StaffGroup.AUDITOR, {"audit.export_auditevent", "ledger.export_report"}),
         ],
     )
-    def test_lets_readers_look_only(self, group, more):
+    def test_lets_readers_look_and_support_review_disputes(self, group, more):
         looking = {name for name in PERMISSIONS[group] if name.split(".")[1].startswith("view_")}
         assert PERMISSIONS[group] - looking == more
 

@@ -23,7 +23,12 @@ PASSWORD = "correct horse battery"
 def heard(monkeypatch):
     """What subscribers of each event are told during the test, beside those that are there."""
     told = []
-    for event in [events.user_registered, events.role_changed, events.partner_changed]:
+    for event in [
+        events.user_registered,
+        events.role_changed,
+        events.partner_changed,
+        events.agent_changed,
+    ]:
         monkeypatch.setattr(
             event,
             "handlers",
@@ -215,6 +220,15 @@ class TestChangePartner:
         user.refresh_from_db()
         assert not user.is_partner
         assert recorded() == []
+
+
+@pytest.mark.django_db
+class TestChangeAgent:
+    def test_announces(self, heard):
+        user, actor = UserFactory(), StaffFactory()
+        heard.clear()
+        users.change_agent(user=user, is_agent=True, actor=actor, reason=REASON, at=AT)
+        assert heard == [("agent_changed", {"user": user, "at": AT, "actor": actor})]
 
 
 FLAGS = [

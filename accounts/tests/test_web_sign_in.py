@@ -32,9 +32,9 @@ def page_of(response) -> str:
 
 
 class TestSigningIn:
-    def test_leads_staff_to_the_staff_pages_and_users_to_their_account(self):
+    def test_leads_staff_to_the_staff_pages_and_users_to_their_credits(self):
         assert sign_in(Client(), staff().email).url == "/admin/"
-        assert sign_in(Client(), member().email).url == "/accounts/"
+        assert sign_in(Client(), member().email).url == "/billing/"
 
     def test_takes_the_email_in_any_spelling(self):
         member(email="ada@example.com")

@@ -96,7 +96,7 @@ class TestSignUp:
         assert mail.outbox == []
 
     def test_is_not_for_who_is_signed_in(self):
-        assert signed_in(member()).get(SIGN_UP).url == "/accounts/"
+        assert signed_in(member()).get(SIGN_UP).url == "/billing/"
 
 
 class TestAddresses:

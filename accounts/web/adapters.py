@@ -116,7 +116,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return factors or methods
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
-        return reverse("admin:index" if request.user.is_staff else "account")
+        return reverse("admin:index" if request.user.is_staff else "billing_credits")
 
 
 class FactorAdapter(DefaultMFAAdapter):

@@ -1,3 +1,31 @@
-from billing.admin import events, offers, payments, promotions, rates, reviews
+from billing.admin import (
+    connection,
+    events,
+    offers,
+    payments,
+    projects,
+    promotions,
+    rates,
+    reconciliation,
+    reviews,
+    shares,
+    subscriptions,
+    tiers,
+    top_ups,
+)
 
-__all__ = ["events", "offers", "payments", "promotions", "rates", "reviews"]
+__all__ = [
+    "connection",
+    "events",
+    "offers",
+    "payments",
+    "projects",
+    "promotions",
+    "rates",
+    "reconciliation",
+    "reviews",
+    "shares",
+    "subscriptions",
+    "tiers",
+    "top_ups",
+]

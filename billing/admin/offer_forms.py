@@ -72,6 +72,14 @@ class TermsForm(ConfirmationForm):
     features = LinesField(
         required=False, rows=5, help_text="What comes with it, a label on each line."
     )
+    rollover_cap = AsciiIntegerField(
+        label="unspent credits that stay",
+        required=False,
+        min_value=0,
+        max_value=MOST_CREDITS,
+        help_text="Of a plan, when the next month's credits come: at most so many. 0: none stay,"
+        " empty: all.",
+    )
     position = SignedAsciiIntegerField(
         min_value=-100_000, max_value=100_000, initial=0, help_text="Lower ones are listed first."
     )
@@ -96,6 +104,7 @@ class TermsForm(ConfirmationForm):
             credits=given["credits"],
             features=lines_of(given["features"]),
             prices=self.read_prices,
+            rollover_cap=given["rollover_cap"],
         )
 
 
@@ -152,6 +161,7 @@ class EditForm(TermsForm):
             "credits": shown.credits,
             "prices": prices_as_lines(list(shown.prices)),
             "features": "\n".join(shown.features),
+            "rollover_cap": shown.rollover_cap,
             "position": self.object.position,
         }.items():
             self.fields[name].initial = value

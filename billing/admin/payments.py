@@ -2,14 +2,19 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from billing.admin.credit_form import CreditForm
 from billing.admin.refund_form import RefundForm
 from billing.choices import PaymentStatus
-from billing.models import Payment, StripeEvent
+from billing.models import Payment, Receipt, StripeEvent
 from billing.queries.payments import standing_of
+from billing.queries.receipts import statement_of
+from billing.receipt_pdf import file_of
+from billing.services.crediting import is_creditable
 from creditsite.adminkit import ChoicesDropdownFilter, PageAction, RangeDateFilter, display
 from creditsite.money import format_money
 from ledger.admin.lists import BooksAdmin, minute, two_lines
@@ -41,10 +46,16 @@ class PaymentAdmin(ExplainingAdmin, BooksAdmin):
         ("paid_at", RangeDateFilter),
     ]
     list_select_related = ["user", "wallet__user", "wallet__team"]
-    search_fields = ["=intent_id", "=session_id", "=customer_id", "user__email"]
+    search_fields = ["=intent_id", "=session_id", "=invoice_id", "=customer_id", "user__email"]
     search_help_text = "E-mail, or an id of Stripe's"
     ordering = ["-created_at", "-pk"]
     page_actions = (
+        PageAction(
+            name="credit",
+            label="Give credits…",
+            form_class=CreditForm,
+            is_offered=is_creditable,
+        ),
         PageAction(
             name="refund",
             label="Refund…",
@@ -60,7 +71,8 @@ class PaymentAdmin(ExplainingAdmin, BooksAdmin):
 
     def explain(self, request: HttpRequest, instance: Payment) -> dict[str, Any]:
         effects = list(instance.effects.select_related("transaction").order_by("at", "pk"))
-        ids = {instance.intent_id, instance.session_id, *(e.object_id for e in effects)} - {None}
+        of_payment = instance.intent_id, instance.session_id, instance.invoice_id
+        ids = {*of_payment, *(e.object_id for e in effects)} - {None}
         events = StripeEvent.objects.filter(object_id__in=ids).order_by("created_at", "pk")
         return {
             "standing": standing_of(instance, timezone.now()),
@@ -69,8 +81,25 @@ class PaymentAdmin(ExplainingAdmin, BooksAdmin):
             "events": events[:100],
             "matters": instance.review_items.filter(resolved_at=None).order_by("pk"),
             "state": SHORT[instance.status],
+            "receipt": Receipt.objects.filter(payment=instance).first(),
             "is_credited": instance.status == PaymentStatus.CREDITED,
         }
+
+    def get_urls(self) -> list[URLPattern]:
+        receipt = path(
+            "<path:object_id>/receipt/",
+            self.admin_site.admin_view(self.receipt_view),
+            name="billing_payment_receipt",
+        )
+        return [receipt, *super().get_urls()]
+
+    def receipt_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the receipt as a file, as the user has it."""
+        payment = self.get_object(request, object_id)
+        statement = statement_of(payment) if payment else None
+        if statement is None:
+            raise Http404
+        return file_of(statement)
 
     @display(description="opened (UTC)")
     def opened(self, payment: Payment) -> str:

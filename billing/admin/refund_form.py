@@ -6,6 +6,7 @@ from django.utils import timezone
 
 from accounts.admin.approvals import waits
 from accounts.models import Approval, User
+from billing.choices import PaymentStatus
 from billing.models import Payment
 from billing.queries.payments import credits_of_refund, standing_of
 from billing.services.refunds import refund_payment, takes_two
@@ -60,14 +61,17 @@ class RefundForm(ConfirmationForm):
             for minor in (payment.charged_minor, now.refundable_minor, payment.returned_minor)
         )
         lines = [f"{paid} were paid by {payment.user or 'somebody unknown'}; {returned} went back."]
-        if payment.grant_id:
+        is_credited = payment.status == PaymentStatus.CREDITED
+        if is_credited:
+            to_come = f"; {now.promised:,} are of months to come" if now.promised else ""
             lines.append(
                 f"Of the {now.credits:,} credits {now.spent:,} are spent, {now.expired:,} expired,"
-                f" {now.taken_back:,} taken back, {now.held:,} held; {now.free:,} are free."
+                f" {now.taken_back:,} taken back, {now.held:,} held; {now.free:,} are free"
+                f"{to_come}."
             )
         lines.append(f"By the rule {refundable} can be refunded.")
         amount = self.amount_minor if self.is_bound else now.refundable_minor
-        if amount and payment.grant_id:
+        if amount and is_credited:
             credits = credits_of_refund(payment, amount)
             lines.append(
                 f"A refund of {format_money(amount, payment.currency)} takes {credits:,} credits."

@@ -8,7 +8,8 @@ from rest_framework.response import Response
 from accounts.api.callers import subject_of
 from billing.api.fields import CurrencyField
 from billing.queries.rates import rate_in
-from billing.quotes import percent
+from billing.queries.subscriptions import is_subscriber
+from billing.quotes import percent, rate_at
 from creditsite.apikit.openapi import operation
 from creditsite.apikit.views import ApiView
 from creditsite.errors import NotFound
@@ -29,7 +30,7 @@ class VolumeDiscountDocument(serializers.Serializer):
 class RateDocument(serializers.Serializer):
     price_per_credit = PlainDecimal(help_text="In units of the currency, without tax.")
     currency = serializers.CharField(help_text="By ISO 4217, in lower case.")
-    your_rate = PlainDecimal(help_text="What one credit costs the user.")
+    your_rate = PlainDecimal(help_text="What one costs the user: subscribers pay less.")
     volume_discounts = VolumeDiscountDocument(many=True)
 
 
@@ -39,12 +40,13 @@ class RateView(ApiView):
     @operation("getRate", answers={200: RateDocument}, refusals=[NotFound])
     def get(self, request: Request) -> Response:
         """What a credit costs that is bought by number, and what is off for more of them."""
-        subject_of(request, self.query.get("user_id"))
+        user = subject_of(request, self.query.get("user_id"))
         rate = rate_in(self.query.get("currency", ""), timezone.now())
+        off = rate.subscriber_basis_points if is_subscriber(user) else 0
         document = {
             "price_per_credit": rate.unit_price,
             "currency": rate.currency,
-            "your_rate": rate.unit_price,
+            "your_rate": rate_at(rate.unit_price, off).normalize(),
             "volume_discounts": [
                 {
                     "from_credits": tier.from_credits,

@@ -45,6 +45,11 @@ class OfferVersion(models.Model):
     number = models.IntegerField()
     name = models.CharField(max_length=80)
     credits = models.BigIntegerField(help_text="Whole credits; of a plan, every month.")
+    rollover_cap = models.BigIntegerField(
+        null=True,
+        help_text="Of a plan: how many unspent credits stay when the next month's come; 0: none,"
+        " empty: all.",
+    )
     features = models.JSONField(default=list, help_text="What comes with it, as labels.")
     created_at = models.DateTimeField()
     created_by = models.ForeignKey(
@@ -57,6 +62,10 @@ class OfferVersion(models.Model):
             models.CheckConstraint(
                 condition=Q(credits__range=(1, MOST_CREDITS), number__gte=1),
                 name="billing_offerversion_has_credits",
+            ),
+            models.CheckConstraint(
+                condition=Q(rollover_cap=None) | Q(rollover_cap__range=(0, MOST_CREDITS)),
+                name="billing_offerversion_keeps_some",
             ),
         ]
 

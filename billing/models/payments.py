@@ -42,11 +42,22 @@ class Payment(models.Model):
 
     public_id = models.UUIDField(default=uuid4, unique=True, editable=False)
     key = models.UUIDField(null=True, unique=True, help_text="Of the request that opened it.")
+    fingerprint = models.UUIDField(
+        null=True, editable=False, help_text="Of the same request, if it was a purchase."
+    )
     user = models.ForeignKey("accounts.User", models.PROTECT, null=True, related_name="payments")
     wallet = models.ForeignKey("ledger.Wallet", models.PROTECT, null=True, related_name="payments")
     status = code_field(10, choices=PaymentStatus, default=PaymentStatus.OPEN)
     description = models.CharField(max_length=250, blank=True, default="")
     credits = credits_field("That it buys.")
+    price = models.ForeignKey(
+        "billing.OfferPrice",
+        models.PROTECT,
+        null=True,
+        related_name="+",
+        db_index=False,
+        help_text="Of the package, if it was one.",
+    )
     redemption = models.OneToOneField(
         "billing.Redemption", models.PROTECT, null=True, related_name="payment"
     )
@@ -60,6 +71,15 @@ class Payment(models.Model):
     is_disputed = models.BooleanField(default=False, help_text="While a chargeback is decided.")
     intent_id = stripe_id_field("pi_…", unique=True, null=True)
     session_id = stripe_id_field("cs_…", unique=True, null=True)
+    invoice_id = stripe_id_field("in_…, of a subscription.", unique=True, null=True)
+    subscription = models.ForeignKey(
+        "billing.Subscription", models.PROTECT, null=True, related_name="payments"
+    )
+    entitlement = models.BigIntegerField(
+        default=0,
+        editable=False,
+        help_text="Credits by the lines of its invoice; below zero, it is taken off later ones.",
+    )
     customer_id = stripe_id_field("cus_…, who paid.", blank=True, default="")
     grant = models.OneToOneField("ledger.Grant", models.PROTECT, null=True, related_name="payment")
     created_at = models.DateTimeField()
@@ -67,9 +87,17 @@ class Payment(models.Model):
     reads = models.BigIntegerField(default=0, editable=False)
 
     class Meta:
-        permissions = [("refund_payment", "Can refund payments")]
+        permissions = [
+            ("refund_payment", "Can refund payments"),
+            ("credit_payment", "Can give credits for payments that are held back"),
+        ]
         indexes = [
             models.Index(fields=["-created_at", "-id"], name="billing_payment_newest"),
+            models.Index(
+                fields=["created_at"],
+                condition=Q(status=PaymentStatus.OPEN, fingerprint__isnull=False),
+                name="billing_payment_open",
+            ),
         ]
         constraints = [
             known_currency("billing_payment_currency"),
@@ -87,7 +115,8 @@ class Payment(models.Model):
                 name="billing_payment_returns_what_was_paid",
             ),
             models.CheckConstraint(
-                condition=Q(status=PaymentStatus.CREDITED, grant__isnull=False)
+                condition=Q(status=PaymentStatus.CREDITED, grant__isnull=False, invoice_id=None)
+                | Q(status=PaymentStatus.CREDITED, grant=None, invoice_id__isnull=False)
                 | Q(status__in=["open", "suspended", "ended"], grant__isnull=True),
                 name="billing_payment_is_credited_by_a_grant",
             ),
@@ -123,6 +152,13 @@ class PaymentEffect(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["object_id", "effect"], name="billing_paymenteffect_once"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["payment"],
+                condition=Q(effect__in=[Effect.DISPUTED, Effect.LOST]),
+                name="billing_paymenteffect_dispute",
             ),
         ]
 

@@ -86,6 +86,7 @@ def _terms(row: Mapping[str, Any]) -> Terms:
         name=row["name"],
         credits=row["credits"],
         features=row["features"],
+        rollover_cap=row.get("rollover_cap"),
         prices=[
             Price(
                 each["currency"],

@@ -19,8 +19,9 @@ from billing import gateway, tasks
 from billing.choices import EventStatus
 from billing.event_handlers import HANDLERS
 from billing.models import StripeEvent
+from billing.services import webhooks
 from billing.stripe_objects import Event
-from creditsite.errors import Conflict, Unavailable
+from creditsite.errors import Conflict, InvalidRequest, Unavailable
 
 # How long a try may take before another worker believes that the one who made it has died: some
 # reads of four calls each.
@@ -46,9 +47,14 @@ def receive_event(body: bytes, signature: str, *, at: datetime) -> None:
     :raises BadSignature: it was not sent by Stripe, or not now.
     :raises ForeignEvent: it is of another account or mode.
     """
-    event = gateway.construct_event(body, signature, at=at)
-    if not (is_plain(event.id) and is_plain(event.type)):
-        raise gateway.BadSignature("This is no event of Stripe's.")
+    try:
+        event = gateway.construct_event(body, signature, at=at)
+        if not (is_plain(event.id) and is_plain(event.type)):
+            raise gateway.BadSignature("This is no event of Stripe's.")
+    except InvalidRequest as refusal:
+        webhooks.note_refused(str(refusal), at=at)
+        raise
+    webhooks.note_signed(gateway.secret_of(body, signature) or "", at=at)
     if keep_events([event], at):
         transaction.on_commit(tasks.handle_stripe_events.delay, robust=True)
 

@@ -33,12 +33,18 @@ class Price(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a version says."""
+    """
+    What a version says.
+
+    :param rollover_cap: of a plan: how many unspent credits stay when the next month's come;
+        0: none, ``None``: all.
+    """
 
     name: str
     credits: int
     features: Sequence[str]
     prices: Iterable[Price]
+    rollover_cap: int | None = None
 
 
 @transaction.atomic
@@ -176,13 +182,29 @@ def checked(terms: Terms, kind: OfferKind) -> Terms:
         raise InvalidOffer(f"An offer has 1 to {MOST_CREDITS:,} credits.")
     if not all(features) or len({*features}) < len(features) or len(features) > MOST_FEATURES:
         raise InvalidOffer(f"At most {MOST_FEATURES} features, each once.")
+    _check_rollover(terms.rollover_cap, kind)
     if not prices:
         raise InvalidOffer("An offer has a price.")
     if len({price[:2] for price in prices}) < len(prices):
         raise InvalidOffer("There is one price for a currency and interval.")
     for price in prices:
         _check_price(price, kind)
-    return Terms(name=name, credits=terms.credits, features=features, prices=prices)
+    return Terms(
+        name=name,
+        credits=terms.credits,
+        features=features,
+        prices=prices,
+        rollover_cap=terms.rollover_cap,
+    )
+
+
+def _check_rollover(cap: int | None, kind: OfferKind) -> None:
+    if cap is None:
+        return
+    if kind == OfferKind.PACKAGE:
+        raise InvalidOffer("The credits of a package stay: nothing is carried over.")
+    if type(cap) is not int or not 0 <= cap <= MOST_CREDITS:
+        raise InvalidOffer(f"0 to {MOST_CREDITS:,} unspent credits stay, or all of them.")
 
 
 def _check_price(price: Price, kind: OfferKind) -> None:
@@ -205,6 +227,7 @@ def terms_of(version: OfferVersion) -> Terms:
         credits=version.credits,
         features=version.features,
         prices=sorted(Price(*row) for row in prices),
+        rollover_cap=version.rollover_cap,
     )
 
 
@@ -218,6 +241,7 @@ def facts(offer: Offer, version: OfferVersion) -> dict[str, Any]:
         "name": terms.name,
         "credits": terms.credits,
         "features": list(terms.features),
+        "rollover_cap": terms.rollover_cap,
         "prices": [list(price) for price in terms.prices],
     }
 
@@ -231,6 +255,7 @@ def _add_version(
         name=terms.name,
         credits=terms.credits,
         features=list(terms.features),
+        rollover_cap=terms.rollover_cap,
         created_at=at,
         created_by=actor,
     )

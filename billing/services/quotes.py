@@ -5,7 +5,13 @@ from typing import NamedTuple
 
 from accounts.models import User
 from billing.choices import OfferKind
-from billing.errors import NotForSale, OfferNotFound, TooCheap, UnknownCurrency
+from billing.errors import (
+    NotForSale,
+    NothingToPay,
+    OfferNotFound,
+    TooCheap,
+    UnknownCurrency,
+)
 from billing.models import Offer, OfferPrice, Promotion
 from billing.queries.offers import newest_version
 from billing.queries.promotions import (
@@ -16,6 +22,7 @@ from billing.queries.promotions import (
     refuse_taken,
 )
 from billing.queries.rates import base_currency, rate_in
+from billing.queries.subscriptions import is_subscriber
 from billing.quotes import Item, Quote, quote, subtotal_of
 from creditsite.errors import InvalidRequest
 from ledger.errors import CreditsDisabled
@@ -54,20 +61,22 @@ def quote_purchase(
     :raises CreditsDisabled: credits are switched off.
     :raises NotForSale: the package is not sold any more.
     :raises PromotionRefused: the code is not for this user, time or purchase, or is used up.
+    :raises NothingToPay: nothing would be left to pay.
     """
     if (amount is None) == (not package):
         raise InvalidRequest("Send either amount or package.")
-    offer = _package(package) if package else None
+    offer = find_package(package) if package else None
     if offer is not None:
         price = price_in(offer, currency, at)
         item = Item(price.version.credits, price.currency, price_minor=price.amount_minor)
-        tiers = []
+        tiers, subscriber = [], 0
     else:
         price = None
         if amount is None or not 1 <= amount <= LARGEST_AMOUNT:
             raise InvalidRequest(f"One buys 1 to {LARGEST_AMOUNT:,} credits.")
         rate = rate_in(currency, at)
         item, tiers = Item(amount, rate.currency, unit_price=rate.unit_price), rate.tiers
+        subscriber = rate.subscriber_basis_points if is_subscriber(user) else 0
         if not subtotal_of(item):
             raise TooCheap
     promotion = find_promotion(promotion_code) if promotion_code else None
@@ -81,10 +90,24 @@ def quote_purchase(
         refuse_inapplicable(promotion, user, at, basket)
         refuse_taken(promotion, user)
         reduction = reduction_of(promotion, item.currency)
-    return Purchase(quote(item, tiers=tiers, promotion=reduction), price, promotion)
+    quoted = quote(
+        item,
+        tiers=tiers,
+        subscriber_basis_points=subscriber,
+        promotion=reduction,
+    )
+    if not quoted.total_minor:
+        raise NothingToPay
+    return Purchase(quoted, price, promotion)
 
 
-def _package(code: str) -> Offer:
+def find_package(code: str) -> Offer:
+    """
+    Return the package with this code, whether it is on sale or not.
+
+    :raises OfferNotFound: there is none.
+    :raises InvalidRequest: it is the code of a plan.
+    """
     offer = Offer.objects.filter(code=code).first()
     if offer is None:
         raise OfferNotFound

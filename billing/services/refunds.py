@@ -15,7 +15,7 @@ from accounts.permissions import require
 from accounts.services.approvals import approval_kind, request_approval
 from audit import services as audit
 from billing import gateway, tasks
-from billing.choices import RefundStatus, ReviewKind
+from billing.choices import PaymentStatus, RefundStatus, ReviewKind
 from billing.errors import NotRefundable, RefundWaiting
 from billing.models import Payment, Refund
 from billing.queries.payments import credits_of_refund, standing_of
@@ -101,7 +101,7 @@ def refund_payment(
 
 def takes_two(payment: Payment, amount_minor: int, at: datetime) -> bool:
     """Return whether a refund waits for a second person."""
-    if payment.grant_id is None:
+    if payment.status != PaymentStatus.CREDITED:
         return True
     return credits_of_refund(payment, amount_minor) > settings_at(at).approval_adjustment_above
 

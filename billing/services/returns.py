@@ -9,9 +9,27 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from billing.choices import Effect, RefundStatus, ReviewKind
-from billing.models import Payment, PaymentEffect, Refund
-from billing.queries.payments import lot_of, owed_for, share
+from billing.choices import (
+    Effect,
+    PaymentStatus,
+    PromisedMove,
+    RefundStatus,
+    ReviewKind,
+    SliceStatus,
+)
+from billing.events import payment_disputed
+from billing.models import Payment, PaymentEffect, PromisedMoney, Refund
+from billing.queries.payments import (
+    bought_by,
+    grants_of,
+    lot_of,
+    lot_of_payment,
+    owed_for,
+    share,
+)
+from billing.queries.subscriptions import promised_of
+from billing.services.payment_mail import tell_effect
+from billing.services.receipts import issue_receipt
 from billing.services.reviews import open_review
 from billing.stripe_objects import Dispute
 from billing.stripe_objects import Refund as StripeRefund
@@ -59,13 +77,15 @@ def take_back_what_returned(
 
 def _move_credits(payment: Payment, at: datetime) -> UUID | None:
     """Take back, or give back, in all grants of the payment; return the first transaction of it."""
-    if payment.grant_id is None or payment.wallet_id is None:
+    if payment.status != PaymentStatus.CREDITED or payment.wallet_id is None:
         return None
     posting.lock_wallet(payment.wallet_id)  # A reversal may carry credits over, out of one grant.
     part = payment.returned_minor, payment.charged_minor
-    lot = lot_of(payment.grant_id)
-    money = share(payment.net_minor, *part)
-    moved = _spread(payment, lot, share(lot[-1].amount, *part), money, at)
+    lot = lot_of_payment(payment)
+    credits, money = share(bought_by(payment), *part), share(payment.net_minor, *part)
+    if payment.invoice_id:
+        credits, money = _take_promised(payment, credits, money, at)
+    moved = _spread(payment, lot, credits, money, at)
     if payment.redemption and payment.redemption.grant_id:
         bonus = lot_of(payment.redemption.grant_id)
         _spread(payment, bonus, share(bonus[-1].amount, *part), 0, at)
@@ -78,6 +98,35 @@ def _move_credits(payment: Payment, at: datetime) -> UUID | None:
             at=at,
         )
     return moved
+
+
+def _take_promised(payment: Payment, target: int, minor: int, at: datetime) -> tuple[int, int]:
+    """
+    Take as much of what is to go back as there is from what is not allotted yet; return the rest.
+
+    The months to come go first, the last one before the others.
+    """
+    promised = promised_of(payment)
+    taken_minor = min(promised.minor, minor)
+    # A credit stays as long as there is money that it must carry.
+    most = promised.credits if taken_minor == promised.minor else promised.credits - 1
+    taken = min(most, target)
+    unposted = payment.slices.exclude(status=SliceStatus.POSTED)
+    months = list(unposted.order_by("-due_at", "-number"))
+    voided = parts(taken, [(month.voided, month.credits) for month in months])
+    for month, part in zip(months, voided, strict=True):
+        if month.voided != part:
+            month.voided = part
+            month.save(update_fields=["voided"])
+    if taken_minor != promised.returned_minor:
+        PromisedMoney.objects.create(
+            payment=payment,
+            move=PromisedMove.RETURNED,
+            amount_minor=promised.returned_minor - taken_minor,
+            currency=payment.currency,
+            at=at,
+        )
+    return target - taken, minor - taken_minor
 
 
 def _spread(
@@ -135,9 +184,12 @@ def parts(total: int, shares: Sequence[tuple[int, int]]) -> list[int]:
 
 def _freeze(payment: Payment, is_disputed: bool, at: datetime) -> None:
     """Freeze what is left while a chargeback is decided; thaw it afterwards."""
-    grants = [payment.grant_id, payment.redemption.grant_id if payment.redemption else None]
-    if payment.is_disputed != is_disputed and payment.grant_id:
-        posting.freeze(grants=[g for g in grants if g], frozen=is_disputed, at=at)
+    if payment.is_disputed != is_disputed:
+        grants = grants_of(payment)
+        if grants and payment.redemption and payment.redemption.grant_id:
+            grants.append(payment.redemption.grant_id)
+        if grants:
+            posting.freeze(grants=grants, frozen=is_disputed, at=at)
     payment.is_disputed = is_disputed
 
 
@@ -149,7 +201,7 @@ def note(
     at: datetime,
     transaction: UUID | None = None,
 ) -> bool:
-    """Keep what an object did to the payment; return whether that is new."""
+    """Keep what an object did to the payment, and write to whom it concerns; say if it is new."""
     _, is_new = PaymentEffect.objects.get_or_create(
         object_id=object_id,
         effect=effect,
@@ -160,6 +212,10 @@ def note(
             "at": at,
         },
     )
+    if is_new and effect == Effect.CREDITED:
+        issue_receipt(payment, at=at)
+    if is_new:
+        tell_effect(payment, effect, amount_minor)
     return is_new
 
 
@@ -194,8 +250,10 @@ def _note_on_ours(payment: Payment, refund: StripeRefund) -> None:
 
 
 def _note_disputes(
-    payment: Payment, disputes: Iterable[Dispute], transaction: UUID | None, at: datetime
+    payment: Payment, disputes: Sequence[Dispute], transaction: UUID | None, at: datetime
 ) -> None:
+    if disputes:
+        payment_disputed.publish(payment=payment, disputes=disputes, at=at)
     for dispute in disputes:
         effect = EFFECTS.get(dispute.status)
         if effect is None:

@@ -8,7 +8,6 @@ it. So it does not matter which events come, in which order, how often, or when.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -20,7 +19,8 @@ from billing.models import Payment, StripeCustomer
 from billing.services.redemptions import redeem_promotion, release_promotion
 from billing.services.returns import EFFECTS, note, take_back_what_returned
 from billing.services.reviews import open_review
-from billing.stripe_objects import CheckoutSession, Dispute, PaymentIntent, Refund
+from billing.services.subscriptions import settle_invoice
+from billing.stripe_objects import CheckoutSession, Dispute, PaymentIntent, Refund, uuid_in
 from creditsite.money import format_money, is_currency
 from ledger import keys
 from ledger.choices import CreditType, GrantSource, TransactionKind
@@ -63,7 +63,7 @@ def settle_payment(
         if payment := begin_to_read(intent_id):
             if settled := bring_to(payment, read_state(payment, looks_for_disputes), clock()):
                 return settled
-        elif not adopt(gateway.retrieve_payment_intent(intent_id)):
+        elif not find(gateway.retrieve_payment_intent(intent_id), clock):
             return None
     raise PaymentBusy
 
@@ -100,6 +100,14 @@ def read_state(payment: Payment, looks_for_disputes: bool = False) -> State:
     )
 
 
+def find(intent: PaymentIntent, clock: Callable[[], datetime]) -> bool:
+    """Find what an intent that is not known here is for; false if nothing was paid on it."""
+    asks = intent.received_minor and "payment" not in intent.metadata
+    if asks and (invoice_id := gateway.invoice_of_payment(intent.id)):
+        settle_invoice(invoice_id, clock=clock)
+    return adopt(intent)
+
+
 @transaction.atomic
 def adopt(intent: PaymentIntent) -> bool:
     """
@@ -107,10 +115,12 @@ def adopt(intent: PaymentIntent) -> bool:
 
     Return false for a stranger's intent on which nothing was paid.
     """
-    if public_id := uuid_of(intent.metadata.get("payment", "")):
+    if public_id := uuid_in(intent.metadata, "payment"):
         ours = Payment.objects.filter(public_id=public_id, intent_id=None)
-        if ours.update(intent_id=intent.id) or Payment.objects.filter(intent_id=intent.id):
+        if ours.update(intent_id=intent.id):
             return True
+    if Payment.objects.filter(intent_id=intent.id).exists():
+        return True
     if not intent.received_minor or not is_currency(intent.currency):
         return False
     customer = StripeCustomer.objects.filter(customer_id=intent.customer or "").first()
@@ -124,13 +134,6 @@ def adopt(intent: PaymentIntent) -> bool:
     )
     Payment.objects.bulk_create([stranger], ignore_conflicts=True)
     return True
-
-
-def uuid_of(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 @transaction.atomic
@@ -239,10 +242,15 @@ def end(payment: Payment, at: datetime) -> None:
             payment.redemption = release_promotion(redemption=payment.redemption, at=at)
 
 
-@transaction.atomic
 def end_checkout(session_id: str, *, at: datetime) -> None:
     """Say that the checkout of a payment has expired."""
-    payments = Payment.objects.select_for_update(no_key=True)
-    if payment := payments.filter(session_id=session_id).first():
-        end(payment, at)
-        payment.save(update_fields=["status"])
+    if payment := Payment.objects.filter(session_id=session_id).first():
+        end_payment(payment, at=at)
+
+
+@transaction.atomic
+def end_payment(payment: Payment, *, at: datetime) -> None:
+    """Say that nobody can pay ``payment`` any more; one that is paid stays as it is."""
+    locked = Payment.objects.select_for_update(no_key=True).get(pk=payment.pk)
+    end(locked, at)
+    locked.save(update_fields=["status"])

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Given = dict[str, Any]
 Command = Callable[..., Object]
 COMMANDS: list[tuple[str, re.Pattern[str], Command]] = []
+TEN_YEARS = 10 * 366 * 86_400
+SOMETHING_IS_THERE = "SELECT 1 FROM objects WHERE kind <> 'webhook_endpoint' LIMIT 1"
 TABLES = ["objects", "answers", "deliveries", "timers", "rules", "facts"]
 
 
@@ -196,9 +198,11 @@ def one_of(word: str, words: list[str]) -> str:
 # --- Time and settings ----------------------------------------------------------------------------
 @command("POST", "clock")
 def move_clock(sandbox: Sandbox, *, seconds: int) -> Object:
-    """Move all time ahead, and do what falls due on the way."""
-    if not 0 <= seconds <= 10 * 366 * 86_400:
-        raise StripeError("Time moves ahead only, and by ten years at most at once.")
+    """Move all time ahead, and do what falls due on the way; back before there is anything."""
+    if not -TEN_YEARS <= seconds <= TEN_YEARS:
+        raise StripeError("Time moves by ten years at most at once.")
+    if seconds < 0 and sandbox.store.one(SOMETHING_IS_THERE):
+        raise StripeError("Time moves back only before anything has happened.")
     sandbox.store.set_fact("ahead", sandbox.store.fact("ahead", 0) + seconds)
     while sandbox.run_due():
         pass

@@ -43,6 +43,7 @@ def page(title: str, *parts: str, status: int = 200) -> Shown:
     html = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="icon" href="data:,">'
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>"
         f"<body><main><h1>{escape(title)}</h1>{''.join(parts)}</main>"
         '<p class="note">The local Stripe of this installation. No money moves here.</p>'

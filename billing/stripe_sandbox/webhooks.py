@@ -45,10 +45,12 @@ def add_endpoint(sandbox: Sandbox, url: str, secrets: list[str], **more: Any) ->
 
 
 def listen(sandbox: Sandbox, url: str, secrets: list[str]) -> None:
-    """Send all events to ``url`` from now on, and no longer to where an earlier run sent them."""
-    for one in sandbox.store.find("webhook_endpoint", {"_from_start": True}):
-        sandbox.store.delete(one["id"])
-    add_endpoint(sandbox, url, secrets, _from_start=True)
+    """Send all events to ``url`` from now on, also those that an earlier run did not get rid of."""
+    known = sandbox.first("webhook_endpoint", _from_start=True)
+    if known:
+        sandbox.update(known, url=url, secret=secrets[0], _secrets=secrets)
+    else:
+        add_endpoint(sandbox, url, secrets, _from_start=True)
 
 
 @route(

@@ -15,6 +15,8 @@ from billing import gateway
 from billing.stripe_sandbox.server import serving
 from billing.tests.payments import FakeStripe
 from billing.tests.stripe import SECRET, Sandbox, WebhookDoor, webhook_door
+from billing.tests.subscriptions import FakeBilling
+from billing.tests.top_ups import FakeCards
 
 
 @pytest.fixture
@@ -49,5 +51,22 @@ def door(sandbox: Sandbox) -> Iterator[WebhookDoor]:
 def fake_stripe(monkeypatch: pytest.MonkeyPatch) -> FakeStripe:
     """A Stripe made of dataclasses, behind the gateway, in no time."""
     stripe = FakeStripe()
+    stripe.install(monkeypatch)
+    return stripe
+
+
+@pytest.fixture
+def fake_cards(monkeypatch: pytest.MonkeyPatch, settings) -> FakeCards:
+    """The same, which charges saved cards, too."""
+    settings.STRIPE_SECRET_KEY = "sk_test_of_the_tests"
+    stripe = FakeCards()
+    stripe.install(monkeypatch)
+    return stripe
+
+
+@pytest.fixture
+def fake_billing(monkeypatch: pytest.MonkeyPatch) -> FakeBilling:
+    """The same, with subscriptions."""
+    stripe = FakeBilling()
     stripe.install(monkeypatch)
     return stripe

@@ -59,6 +59,15 @@ class FakeStripe:
         monkeypatch.setattr(gateway, "refunds_of", lambda pi: self.of(self.refunds, pi))
         monkeypatch.setattr(gateway, "disputes_of", lambda pi: self.of(self.disputes, pi))
         monkeypatch.setattr(gateway, "refund_payment", self.refund_payment)
+        monkeypatch.setattr(gateway, "invoice_of_payment", self.invoice_of_payment)
+
+    def invoice_of_payment(self, intent_id: str) -> str | None:
+        return None
+
+    def forget(self) -> None:
+        """Forget all: what is done need not be searched through any more."""
+        for each in (self.intents, self.refunds, self.disputes):
+            each.clear()
 
     def retrieve(self, id: str) -> PaymentIntent:
         found = self.intents[id]

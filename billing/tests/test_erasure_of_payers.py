@@ -1,14 +1,17 @@
 """What is kept and what goes when somebody who paid is erased."""
 
+from uuid import uuid4
+
 import pytest
 
 from billing import gateway
-from billing.models import Payment, ReviewItem, StripeCustomer
+from billing.models import OfferPrice, Payment, ReviewItem, StripeCustomer
 from billing.services.erasure import Uses
 from billing.services.payments import forget_customers
 from billing.services.reviews import resolve_review
-from billing.tests.payments import FakeStripe, ask_refund, bought, settle
-from ledger.tests.factories import AT, finance
+from billing.tests.payments import FakeStripe, ask_refund, bought, opened, settle
+from billing.tests.sale import package
+from ledger.tests.factories import AT, CustomerFactory, finance
 
 pytestmark = pytest.mark.django_db
 
@@ -70,3 +73,17 @@ def test_the_payer_is_given_their_payments(fake_stripe: FakeStripe):
         100,
         payment.public_id,
     )
+
+
+def test_what_they_wrote_about_a_purchase_goes_and_what_they_bought_stays():
+    package()
+    user = CustomerFactory()
+    payment = opened(
+        user,
+        description="For Ada's birthday",
+        price=OfferPrice.objects.get(),
+        fingerprint=uuid4(),
+    )
+    Uses().erase(user=user, words=[], at=AT)
+    payment.refresh_from_db()
+    assert payment.description == "Small: 100 credits"

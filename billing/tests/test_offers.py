@@ -53,6 +53,7 @@ class TestCreateOffer:
             "name": "Small",
             "credits": 100,
             "features": ["E-mail"],
+            "rollover_cap": None,
             "prices": [["usd", "", 1_000]],
         }
 

@@ -128,13 +128,23 @@ class Life:
         return [] if found == expected else [f"{found} is not {expected}"]
 
 
+class Clock:
+    """Goes ten seconds on whenever somebody looks, and leaps: what is told may be 30 days late."""
+
+    def __init__(self) -> None:
+        self.looks, self.days = count(1), 0
+
+    def __call__(self) -> datetime:
+        return AT + timedelta(days=self.days, seconds=next(self.looks) * 10)
+
+    def leap(self, *, days: int) -> None:
+        self.days += days
+
+
 def live(stripe: FakeStripe, chance: Random) -> list[str]:
     """Live some histories beside each other, and return what is wrong in the end."""
     lives = [Life(stripe, chance) for _ in range(AT_ONCE)]
-    ticks, is_over = count(1), Event()
-
-    def clock() -> datetime:
-        return AT + timedelta(seconds=next(ticks) * 10)
+    clock, is_over = Clock(), Event()
 
     def work() -> None:
         try:
@@ -148,6 +158,7 @@ def live(stripe: FakeStripe, chance: Random) -> list[str]:
         worker.start()
     late: list[tuple[Life, tuple[str, str]]] = []
     for number in range(7):
+        clock.leap(days=chance.choice([0, 0, 1, 5]))
         for each in lives:
             each.pay() if number == 0 else each.go_on()
             late += [(each, event) for event in each.events]
@@ -188,6 +199,7 @@ def test_two_workers_end_with_the_books_of_what_stripe_has(ledger_db: Any, fake_
     fake_stripe.before_answer = lambda: time.sleep(Random().choice([0, 0, 0, 0.04]))
     for _ in range(max(WANTED // AT_ONCE, 1)):
         assert live(fake_stripe, chance) == [], f"seed {SEED}"
+        fake_stripe.forget()
 
 
 def test_one_settling_more_changes_nothing(ledger_db: Any, fake_stripe: FakeStripe):

@@ -14,8 +14,20 @@ import stripe
 from billing import gateway
 from billing.gateway import PaymentDeclined
 from billing.stripe_sandbox.sandbox import public
+from billing.stripe_sandbox.server import serving
 from billing.tests.shapes import KINDS, differences
-from billing.tests.stripe import SECRET, Clocked, Sandbox, customer, key, pay, price, sdk, visit
+from billing.tests.stripe import (
+    SECRET,
+    Clocked,
+    Sandbox,
+    customer,
+    key,
+    pay,
+    price,
+    sdk,
+    visit,
+    webhook_door,
+)
 from creditsite.testing.ports import free_port_pair
 
 DONE, BACK = "https://example.com/done?id={CHECKOUT_SESSION_ID}", "https://example.com/back"
@@ -535,9 +547,33 @@ class TestProgram:
             program.stdout.close()
         assert len(set(made)) == 1
 
+    def test_sends_what_was_not_taken_before_a_restart(self, tmp_path, settings):
+        settings.STRIPE_SECRET_KEY = "sk_test_of_the_tests"
+        state = str(tmp_path / "stripe.sqlite")
+        with serving(state=state) as server:
+            server.listen("http://127.0.0.1:9/", "whsec_old")
+            settings.STRIPE_API_BASE = server.url
+            customer()
+        with webhook_door() as door, serving(state=state, retry_seconds=0.02) as server:
+            server.listen(door.url, SECRET)
+            door.wait_for(1)
+            body, signature = door.received[0]
+            assert gateway.is_signed(body, signature, SECRET)
+
 
 def customer_with(same: str) -> gateway.Customer:
     return gateway.create_customer(email="ada@example.com", metadata={}, idempotency_key=same)
+
+
+class TestClock:
+    def test_moves_back_only_before_anything_has_happened(self, sandbox: Sandbox):
+        sandbox.order("clock", seconds=-86_400)
+        made = customer()
+        assert sandbox.objects("customer")[0]["created"] < time.time() - 80_000
+        with pytest.raises(AssertionError, match="before anything has happened"):
+            sandbox.order("clock", seconds=-1)
+        sandbox.order("clock", seconds=86_400)
+        assert gateway.retrieve_customer(made.id).email == "ada@example.com"
 
 
 class TestReset:

@@ -52,6 +52,17 @@ class StrictInteger(serializers.IntegerField):
         return data
 
 
+class StrictBoolean(serializers.BooleanField):
+    """A JSON boolean: not text, not a number, not null."""
+
+    default_error_messages = {"invalid": "This must be true or false."}
+
+    def to_internal_value(self, data: Any) -> bool:
+        if not isinstance(data, bool):
+            self.fail("invalid")
+        return data
+
+
 class CreditsField(StrictInteger):
     """Whole credits as a JSON integer, by default from 1 to 1,000,000,000."""
 

@@ -1,4 +1,4 @@
-"""Lists in pages: newest first, by keys and not by offsets, and without counting."""
+"""Lists in pages: mostly newest first, by keys and not by offsets, and without counting."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -32,13 +32,15 @@ def page_response(
     by: Sequence[str],
     query: Mapping[str, Any],
     document: type[serializers.Serializer],
+    newest_first: bool = True,
 ) -> Response:
     """
     Answer one page of ``rows`` as ``{"next", "previous", "results"}``, each row as ``document``.
 
-    ``by`` are fields of the model, compared in this order and descending; together they are unique
-    within ``rows`` and never null. ``query`` is what a ``ListQuery`` validated. One query; an index
-    over what ``rows`` filters by and ``by`` makes every page cost the same.
+    ``by`` are fields of the model, compared in this order and descending, or ascending unless
+    ``newest_first``; together they are unique within ``rows`` and never null. ``query`` is what a
+    ``ListQuery`` validated. One query; an index over what ``rows`` filters by and ``by`` makes
+    every page cost the same.
 
     :raises ValidationError: the cursor is not one of this list.
     """
@@ -47,11 +49,13 @@ def page_response(
     direction, position = "older", None
     if "cursor" in query:
         direction, position = _read_cursor(query["cursor"], salt, rows.model, by)
-        rows = rows.filter(_beyond(by, position, "lt" if direction == "older" else "gt"))
-    newest_first = direction == "older"
-    found = list(rows.order_by(*(f"-{name}" if newest_first else name for name in by))[: size + 1])
+    is_forward = direction == "older"  # As most lists go; in others it is the later ones.
+    falls = is_forward == newest_first
+    if position is not None:
+        rows = rows.filter(_beyond(by, position, "lt" if falls else "gt"))
+    found = list(rows.order_by(*(f"-{name}" if falls else name for name in by))[: size + 1])
     more, results = len(found) > size, found[:size]
-    if not newest_first:
+    if not is_forward:
         results.reverse()
 
     def link(to: str, row: Model) -> str:
@@ -59,8 +63,8 @@ def page_response(
         cursor = signing.Signer(salt=salt).sign_object([to, *values])
         return replace_query_param(request.build_absolute_uri(), "cursor", cursor)
 
-    has_next = more if newest_first else bool(results)
-    has_previous = more if not newest_first else bool(results) and position is not None
+    has_next = more if is_forward else bool(results)
+    has_previous = more if not is_forward else bool(results) and position is not None
     return Response(
         {
             "next": link("older", results[-1]) if has_next else None,

@@ -13,7 +13,16 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 VAR = ROOT / "var"
 ENV_FILE = VAR / "env"
 
-SECRETS = ["SECRET_KEY", "IDENTITY_KEY", "JWT_SIGNING_KEY", "API_KEY_HASH_KEY", "POSTGRES_PASSWORD"]
+SECRETS = [
+    "SECRET_KEY",
+    "IDENTITY_KEY",
+    "JWT_SIGNING_KEY",
+    "API_KEY_HASH_KEY",
+    "POSTGRES_PASSWORD",
+    "LOCAL_STRIPE_KEY",
+    "LOCAL_STRIPE_WEBHOOK_SECRET",
+]
+STRIPE = ["STRIPE_SECRET_KEY", "STRIPE_API_BASE", "STRIPE_WEBHOOK_SECRETS", "STRIPE_ACCOUNT"]
 DEFAULT_PORT = 8000
 
 
@@ -70,25 +79,54 @@ def load() -> None:
                 os.environ[name] = value
 
 
-def write(*, port: int, database_port: int) -> dict[str, str]:
+def write(*, port: int, database_port: int, stripe_port: int | None = None) -> dict[str, str]:
     """
     Write ``var/env`` for a site on ``port`` and return it; secrets that exist are kept.
 
-    ``DATABASE_URL`` and ``REDIS_URL`` of this process are taken over, so that a command typed
-    beside a running site finds the same database and broker. Without ``DATABASE_URL`` it is the
-    embedded database on ``database_port``, and ``EMBEDDED_PORT`` says so.
+    ``DATABASE_URL``, ``REDIS_URL``, ``SITE_URL`` and Stripe's settings of this process are taken
+    over, so that a command typed beside a running site finds the same ones. Without
+    ``DATABASE_URL`` it is the embedded database on ``database_port``, and ``EMBEDDED_PORT`` says
+    so; without ``STRIPE_SECRET_KEY`` the local Stripe on ``stripe_port``, otherwise two after the
+    site's, and ``LOCAL_STRIPE_PORT`` says so.
     """
     kept = read()
     values = {"DEMO": "1", "PORT": str(port)}
     values |= {name: kept.get(name) or secrets.token_urlsafe(48) for name in SECRETS}
     named = os.environ.get("DATABASE_URL")
-    password = values["POSTGRES_PASSWORD"]
-    embedded = f"postgresql://creditsite:{password}@127.0.0.1:{database_port}/creditsite"
-    values["DATABASE_URL"] = named or embedded
-    values["EMBEDDED_PORT"] = "" if named else str(database_port)
+    values |= at_database(values, database_port)
+    if named:
+        values |= {"DATABASE_URL": named, "EMBEDDED_PORT": ""}
     values["REDIS_URL"] = os.environ.get("REDIS_URL", "")
+    values["SITE_URL"] = os.environ.get("SITE_URL") or f"http://127.0.0.1:{port}"
+    values |= stripe_of(values, stripe_port or port + 2)
     save(values)
     return values
+
+
+def move_database(port: int) -> None:
+    """Say in ``var/env`` that the embedded database is on another port now."""
+    values = read()
+    save(values | at_database(values, port))
+
+
+def at_database(values: dict[str, str], port: int) -> dict[str, str]:
+    password = values["POSTGRES_PASSWORD"]
+    address = f"postgresql://creditsite:{password}@127.0.0.1:{port}/creditsite"
+    return {"DATABASE_URL": address, "EMBEDDED_PORT": str(port)}
+
+
+def stripe_of(values: dict[str, str], port: int) -> dict[str, str]:
+    """Return Stripe's settings: those of this process if it names a key, or the local one's."""
+    given = VariablesOrFiles()
+    if given.get("STRIPE_SECRET_KEY"):
+        return {name: given.get(name, "") for name in STRIPE} | {"LOCAL_STRIPE_PORT": ""}
+    return {
+        "STRIPE_SECRET_KEY": f"sk_test_{values['LOCAL_STRIPE_KEY']}",
+        "STRIPE_API_BASE": f"http://127.0.0.1:{port}",
+        "STRIPE_WEBHOOK_SECRETS": f"whsec_{values['LOCAL_STRIPE_WEBHOOK_SECRET']}",
+        "STRIPE_ACCOUNT": "",
+        "LOCAL_STRIPE_PORT": str(port),
+    }
 
 
 def save(values: dict[str, str]) -> None:

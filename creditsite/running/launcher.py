@@ -23,6 +23,7 @@ from creditsite.running.supervisor import ChildEnded, Supervisor
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 SIGN_INS = ["admin", "admin2", "finance", "support", "auditor", "alice", "bob", "carol"]
+TEST_CARD = "4242 4242 4242 4242"
 WEB = "gunicorn creditsite.wsgi --worker-class gthread --workers 2 --threads 4 --no-control-socket"
 WORKER = "--pool threads --concurrency 2 --without-gossip --without-mingle --without-heartbeat"
 
@@ -72,23 +73,39 @@ def alone(port: int) -> Iterator[None]:
 
 
 def serve(port: int, *, reload: bool) -> None:
-    """Bring up database, schema, static files and demo, then web and worker, until told to end."""
+    """
+    Bring up database, local Stripe, schema, static files and demo, then web and worker, until told
+    to end.
+    """
     values = environment.write(port=port, database_port=port + 1)
     is_embedded = bool(values["EMBEDDED_PORT"])
     with (
         embedded.in_use(port + 1) if is_embedded else nullcontext(port + 1) as database_port,
         Supervisor() as supervisor,
     ):
-        os.environ |= environment.write(port=port, database_port=database_port)
+        stripe_port = port + 2 if embedded.is_free(port + 2) else embedded.free_port()
+        values = environment.write(port=port, database_port=database_port, stripe_port=stripe_port)
+        os.environ |= values
+        if values["LOCAL_STRIPE_PORT"]:
+            supervisor.start("stripe", *stripe(stripe_port, port), to_terminal=False)
+            supervisor.wait_until_serving("stripe", stripe_port, "/")
         password = prepare(is_embedded=is_embedded)
         if reload:
             supervisor.start("web", *reloading_web(port), to_terminal=True, DEBUG="1")
         else:
             supervisor.start("web", *web(port), to_terminal=False)
         supervisor.start("worker", *worker(reload=reload), to_terminal=reload)
-        supervisor.wait_until_serving(port)
-        greet(port, is_embedded=is_embedded, password=password)
+        supervisor.wait_until_serving("web", port, "/healthz")
+        greet(values, password=password)
         supervisor.wait()
+
+
+def stripe(port: int, site_port: int) -> list[str]:
+    state = str(VAR / "stripe.sqlite")
+    webhook = f"http://127.0.0.1:{site_port}/stripe/webhook"
+    return [
+        "-m", "billing.stripe_sandbox", "--port", str(port), "--state", state, "--webhook", webhook,
+    ]  # fmt: skip
 
 
 def web(port: int) -> list[str]:
@@ -118,9 +135,13 @@ def worker(*, reload: bool) -> list[str]:
     ]
 
 
-def greet(port: int, *, is_embedded: bool, password: str | None) -> None:
-    print(f"\ncreditsite is running: http://127.0.0.1:{port}/admin/   (Ctrl-C stops it)")
-    if not is_embedded:
+def greet(values: dict[str, str], *, password: str | None) -> None:
+    site = f"http://127.0.0.1:{values['PORT']}"
+    print(f"\ncreditsite is running: {site}/admin/   (Ctrl-C stops it)")
+    if values["LOCAL_STRIPE_PORT"]:
+        print(f"Payments go to a local Stripe on {values['STRIPE_API_BASE']} and move no money;")
+        print(f"pay with the test card {TEST_CARD}.")
+    if not values["EMBEDDED_PORT"]:
         print("Make an administrator by `manage.py create_admin`.", flush=True)
         return
     print("Demo sign-ins: " + ", ".join(f"{name}@example.com" for name in SIGN_INS))

@@ -81,13 +81,13 @@ class Supervisor:
             )
         record(self.children)
 
-    def wait_until_serving(self, port: int) -> None:
-        """:raises ChildEnded: a child ended, or the site on ``port`` did not answer in time."""
+    def wait_until_serving(self, name: str, port: int, path: str) -> None:
+        """:raises ChildEnded: a child ended, or this one did not answer ``path`` in time."""
         deadline = time.monotonic() + SERVING_SECONDS
-        while not answers(port):
+        while not answers(port, path):
             self.check()
             if time.monotonic() > deadline:
-                raise ChildEnded("The site does not answer; see var/log/web.log.")
+                raise ChildEnded(f"The {name} process does not answer; see var/log/{name}.log.")
             time.sleep(0.1)
 
     def wait(self) -> None:
@@ -124,11 +124,11 @@ def end_with_parent() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def answers(port: int) -> bool:
+def answers(port: int, path: str) -> bool:
     try:
-        site = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-        site.request("GET", "/healthz")
-        return site.getresponse().status == 200
+        server = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        server.request("GET", path)
+        return server.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
 

@@ -5,6 +5,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from billing.queries.plans import plan_of
 from creditsite.apikit.openapi import operation
 from creditsite.apikit.views import ApiView
 from creditsite.errors import NotFound
@@ -20,15 +21,27 @@ class AccountDocument(BalanceDocument):
     `current_credits` = `awards` + `purchases` + `partner` = `available` + `held`.
     """
 
-    tier = serializers.CharField(allow_null=True, help_text="The plan the wallet is on.")
-    subscription = serializers.CharField(allow_null=True, help_text="Null without one.")
-    next_billing_date = serializers.DateField(allow_null=True)
+    tier = serializers.CharField(
+        allow_null=True, help_text="The code of the plan that the wallet is on."
+    )
+    subscription = serializers.CharField(
+        allow_null=True,
+        help_text="How it stands, as `active` or `past_due`; null without one.",
+    )
+    next_billing_date = serializers.DateField(
+        allow_null=True, help_text="Null if nothing will be paid."
+    )
 
 
 def account_document(balance: Balance) -> dict[str, object]:
-    """Return the balance document of a wallet that is on no plan."""
-    plan = {"tier": None, "subscription": None, "next_billing_date": None}
-    return {**BalanceDocument(balance).data, **plan}
+    """Return the balance document of a wallet, with the plan that it is on."""
+    plan = plan_of(balance.wallet_id)
+    return {
+        **BalanceDocument(balance).data,
+        "tier": plan.code,
+        "subscription": plan.status,
+        "next_billing_date": plan.next_billing_date,
+    }
 
 
 class BalanceView(ApiView):

@@ -10,9 +10,13 @@ from datetime import date, datetime, timedelta
 from itertools import accumulate, pairwise
 from typing import Any
 
+from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
 
+from billing.choices import ReconciliationStatus
+from billing.models import Reconciliation
+from billing.services.reconciliation import open_breaks
 from creditsite.adminkit import actor_of
 from creditsite.charts import Picture, Series
 from creditsite.money import format_money
@@ -33,6 +37,7 @@ DAYS = 30
 MOST_BATCHES = 5
 # The worker checks the books every hour, and counts the wallets every minute.
 LATE_CHECK = timedelta(hours=3)
+LATE_RECONCILIATION = timedelta(hours=36)
 LATE_SNAPSHOT = timedelta(minutes=15)
 LABELS = {
     CreditType.AWARD: "Awards",
@@ -128,6 +133,18 @@ def health(request: HttpRequest, at: datetime) -> dict[str, Any]:
     }
 
 
+def reconciliation(request: HttpRequest, at: datetime) -> dict[str, Any]:
+    """Whether Stripe and the books agreed when they were compared last; nothing without Stripe."""
+    run = Reconciliation.objects.filter(status=ReconciliationStatus.DONE).order_by("-pk").first()
+    if run is None and not settings.STRIPE_SECRET_KEY:
+        return {}
+    return {
+        "reconciled": run,
+        "differ": open_breaks().count(),
+        "is_late_reconciliation": run is None or run.asked_at < at - LATE_RECONCILIATION,
+    }
+
+
 def batches(request: HttpRequest, at: datetime) -> dict[str, Any]:
     """The batches that a second person has yet to approve."""
     asked = Batch.objects.filter(status=BatchStatus.WAITING)
@@ -145,6 +162,7 @@ PARTS: list[tuple[str, Callable[[HttpRequest, datetime], dict[str, Any]]]] = [
     ("ledger.view_credittransaction", movements),
     ("ledger.view_report", revenue),
     ("ledger.view_report", health),
+    ("billing.view_break", reconciliation),
     ("ledger.view_batch", batches),
     ("accounts.decide_approval", approvals),
 ]

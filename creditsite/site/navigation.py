@@ -30,10 +30,18 @@ MENU = {
         ("Rates & discounts", "percent", "billing.creditrate", "What credits cost by number."),
         ("Promotions", "confirmation_number", "billing.promotion", "Codes, and what came of them."),
         ("Redemptions", "task_alt", "billing.redemption", "Who used which code, and when."),
+        ("Stripe connection", "cable", "billing.webhooktally", "Whether key and webhooks work."),
     ],
     "Money": [
         ("Payments", "payments", "billing.payment", "What was paid, and what became of it."),
+        ("Subscriptions", "card_membership", "billing.subscription", "Who is on which plan."),
+        ("Months of plans", "calendar_month", "billing.slice", "Credits paid for, and due."),
+        ("Project costs", "work", "billing.projectcost", "Costs in money, and invoices."),
+        ("Revenue share", "handshake", "billing.sharestatement", "What agents and partners earn."),
+        ("Agents & owners", "supervisor_account", "billing.shareterm", "Who earns, since when."),
+        ("Auto top-ups", "autorenew", "billing.autotopup", "Who is charged by itself."),
         ("To review", "rule", "billing.reviewitem", "What needs a person to look at it."),
+        ("Reconciliation", "balance", "billing.break", "Whether Stripe and the books agree."),
         ("Stripe events", "webhook", "billing.stripeevent", "What Stripe told, and what failed."),
     ],
     "People": [

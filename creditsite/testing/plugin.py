@@ -16,7 +16,7 @@ from creditsite.running import environment
 
 CHROMIUM = Path("/usr/bin/chromium")
 KEYS = ["SECRET_KEY", "IDENTITY_KEY", "JWT_SIGNING_KEY", "API_KEY_HASH_KEY"]
-ONCE = ("test_admin", "test_gateway", "test_stripe_sandbox")
+ONCE = {"billing", "disputes"}
 NEEDS = pytest.StashKey[ExitStack]()
 
 
@@ -41,6 +41,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    # A test names its own, and reaches nothing of a site that runs in this checkout.
+    settings.STRIPE_SECRET_KEY = settings.SITE_URL = ""
+    settings.STRIPE_WEBHOOK_SECRETS = []
+    settings.STRIPE_API_BASE = "https://api.stripe.com"
     settings.STATIC_ROOT.mkdir(parents=True, exist_ok=True)
     settings.WHITENOISE_AUTOREFRESH = True  # Else each client of a test reads all static files.
     settings.STORAGES = settings.STORAGES | {
@@ -53,14 +57,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     Do not run what this machine has not got the means for; the summary names each of them.
 
-    Tests of staff pages, and of the local Stripe, are marked ``once``: another server and
-    Redis are nothing to them, and CI's second run walks the pages in a browser.
+    Tests of staff pages, of sales and of disputes are marked ``once``: another server and Redis are
+    nothing to them, and CI's second run walks the pages in a browser.
 
     A test with a database of its own is marked as one with a database, so that the test database
     which it is a clone of is made.
     """
     for item in items:
-        if item.path.name.startswith(ONCE):
+        of_once = item.path.name.startswith("test_admin") or item.path.parts[-3] in ONCE
+        if of_once and not {"browser", "redis"} & {*item.keywords}:
             item.add_marker(pytest.mark.once)
         if {"ledger_db", "pristine_database"} & {*getattr(item, "fixturenames", ())}:
             item.add_marker(pytest.mark.django_db)

@@ -8,9 +8,14 @@ from creditsite.embedded import is_free
 PORTS = range(10_000, 32_000)
 
 
-def free_port_pair() -> int:
-    """Return a port that is free together with the next one: a site's, and its database's."""
+def free_ports(count: int) -> int:
+    """Return a port that is free together with those after it, ``count`` in all."""
     while True:
         port = random.choice(PORTS)
-        if is_free(port) and is_free(port + 1):
+        if all(is_free(port + n) for n in range(count)):
             return port
+
+
+def free_port_pair() -> int:
+    """Return a port that is free together with the next one: a site's, and its database's."""
+    return free_ports(2)

@@ -1,4 +1,4 @@
-"""Fixtures of tests in a real browser."""
+"""Fixtures of tests in a real browser, and those with a Stripe."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ import pytest
 from django.core.management import call_command
 from playwright.sync_api import Browser, sync_playwright
 
+from billing.tests.conftest import door, sandbox  # noqa: F401
 from creditsite.testing.browser import PASSWORD, site
 from creditsite.testing.plugin import CHROMIUM
 

@@ -40,7 +40,8 @@ def test_somebody_signs_up_and_signs_in_with_an_app(chromium: Browser, address: 
         page.goto(re.search(r"http\S+confirm-email\S+", message.body)[0])
         page.click("main button")
         sign_in(page, "ada@example.com", "correct horse battery")
-        expect(page.locator("h1")).to_have_text("Your account")
+        expect(page.locator("h1")).to_have_text("Your credits")
+        page.click("text=Account")
         expect(page.get_by_text("confirmed", exact=True)).to_be_visible()
 
         page.goto("/accounts/factors/app/activate/")
@@ -58,7 +59,7 @@ def test_somebody_signs_up_and_signs_in_with_an_app(chromium: Browser, address: 
         expect(page.get_by_text("Incorrect code.")).to_be_visible()
         page.fill("#id_code", code_that_lasts(secret))
         page.press("#id_code", "Enter")
-        expect(page.locator("h1")).to_have_text("Your account")
+        expect(page.locator("h1")).to_have_text("Your credits")
 
 
 def add_virtual_key(page: Page) -> None:
@@ -103,7 +104,7 @@ def test_every_page_fits_the_screen(chromium: Browser, address: str, size: dict[
             page.goto(f"/accounts/{path}/")
             assert not is_too_wide(page), path
         sign_in(page, "alice@example.com")
-        page.wait_for_url("**/accounts/")
+        page.wait_for_url("**/billing/")
         EmailAddress.objects.update(verified=True)
         for path in [
             "",

@@ -17,6 +17,10 @@ def production(settings):
     settings.ERASURE_LIST_FILE = "/elsewhere/erasures.jsonl"
     settings.AUDIT_SIGNING_KEY_FILE = "/run/secrets/signing_key.pem"
     settings.AUDIT_CHECKPOINT_FILE = "/elsewhere/checkpoints.jsonl"
+    settings.SITE_URL = "https://credits.example.com"
+    settings.STRIPE_SECRET_KEY = "sk_live_x"
+    settings.STRIPE_WEBHOOK_SECRETS = ["whsec_x"]
+    settings.SELLER = {"name": "Seller Ltd", "address": [], "tax_id": ""}
     for name in KEYS:
         setattr(settings, name, f"{name} ".ljust(50, "."))
     return settings
@@ -86,6 +90,46 @@ class TestCheckDeployment:
     def test_lets_the_statements_of_commands_take_their_time(self, production):
         production.DATABASE_TIMEOUTS_MS = production.DATABASE_TIMEOUTS_MS | {"statement_timeout": 0}
         assert found() == []
+
+    def test_warns_where_nobody_can_pay(self, production):
+        production.STRIPE_SECRET_KEY = ""
+        production.STRIPE_WEBHOOK_SECRETS = []
+        assert found() == ["creditsite.W006"]
+
+    @pytest.mark.parametrize(
+        ("key", "code"),
+        [
+            ("rk_live_x", None),
+            ("sk_test_x", "creditsite.W007"),
+            ("rk_test_x", "creditsite.W007"),
+            ("pk_live_x", "creditsite.E011"),
+        ],
+    )
+    def test_knows_keys_that_bring_no_money(self, production, key, code):
+        production.STRIPE_SECRET_KEY = key
+        assert found() == ([code] if code else [])
+
+    def test_refuses_a_key_without_a_secret_of_webhooks(self, production):
+        production.STRIPE_WEBHOOK_SECRETS = []
+        assert found() == ["creditsite.E012"]
+
+    def test_warns_of_receipts_of_nobody(self, production):
+        production.SELLER = {"name": "", "address": [], "tax_id": ""}
+        assert found() == ["creditsite.W008"]
+
+    @pytest.mark.parametrize(
+        ("address", "code"),
+        [
+            ("", "creditsite.W009"),
+            ("http://credits.example.com", "creditsite.E013"),
+            ("https://credits.example.com/app", "creditsite.E013"),
+            ("https://me@credits.example.com", "creditsite.E013"),
+            ("credits.example.com", "creditsite.E013"),
+        ],
+    )
+    def test_says_what_is_wrong_with_links_in_e_mails(self, production, address, code):
+        production.SITE_URL = address
+        assert found() == [code]
 
     def test_warns_of_a_queue_that_one_machine_sees(self, production):
         production.REDIS_URL = ""

@@ -12,7 +12,7 @@ from django.utils import timezone
 from creditsite.site import dashboard
 from creditsite.testing.people import as_role
 from ledger import tasks
-from ledger.invariants import CHECKS
+from ledger.invariants import all_checks
 from ledger.models import CreditTransaction, LedgerCheck, Rollup, Snapshot
 from ledger.queries.figures import FIGURES
 from ledger.services import figures
@@ -72,6 +72,18 @@ def rows_read():
             [BOOKS],
         )
         return dict(cursor.fetchall())
+
+
+def forget_statistics():
+    """Have plans made as if the server had never looked at the tables: it may have, empty."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM pg_statistic USING pg_class c"
+            " WHERE c.oid = starelid AND c.relname LIKE 'ledger%'"
+        )
+        cursor.execute(
+            "UPDATE pg_class SET relpages = 0, reltuples = -1 WHERE relname LIKE 'ledger%'"
+        )
 
 
 @contextmanager
@@ -157,7 +169,7 @@ class TestBoard:
         tasks.check_ledger()
         page = text(client.get("/admin/"))
         assert "Sound" in page
-        assert f"{len(CHECKS)} invariants, checked" in page
+        assert f"{len(all_checks())} invariants, checked" in page
         assert "Is the worker" not in page
         LedgerCheck.objects.create(
             at=timezone.now() - dashboard.LATE_CHECK - DAY,
@@ -192,6 +204,7 @@ class TestBoard:
 class TestCost:
     def test_is_the_same_however_much_has_happened(self):
         """Neither the queries nor the rows of the books that they read grow with the ledger."""
+        forget_statistics()
         wallet = wallet_with_credits(at=timezone.now() - 30 * DAY)
         client = as_role("Admin")
         measured = []

@@ -178,6 +178,8 @@ class Caller:
             return "405"
         if self.scopes is not None and door.scope not in self.scopes:
             return "403"
+        if door.is_for_services and self.scopes is None:
+            return "403"
         if door.permission is None:
             return "open"
         if not self.holds(door.permission):

@@ -10,7 +10,7 @@ def checkout(tmp_path, monkeypatch):
     """A checkout that has never run, in a shell that names nothing."""
     monkeypatch.setattr(environment, "VAR", tmp_path / "var")
     monkeypatch.setattr(environment, "ENV_FILE", tmp_path / "var" / "env")
-    for name in ["DEMO", "DATABASE_URL", "REDIS_URL"]:
+    for name in ["DEMO", "DATABASE_URL", "REDIS_URL", "SITE_URL", *environment.STRIPE]:
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -44,6 +44,54 @@ class TestWrite:
         values = environment.read()
         assert values["DATABASE_URL"] == "postgresql://u:p%3D@db/credits?sslmode=require"
         assert (values["REDIS_URL"], values["EMBEDDED_PORT"]) == ("redis://cache:6379/1", "")
+
+
+class TestStripe:
+    def test_is_the_local_one_with_secrets_that_stay(self, checkout):
+        first = environment.write(port=8000, database_port=8001)
+        second = environment.write(port=9000, database_port=9001, stripe_port=9900)
+        assert first["STRIPE_SECRET_KEY"].startswith("sk_test_")
+        assert first["STRIPE_WEBHOOK_SECRETS"].startswith("whsec_")
+        secrets = ["STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS"]
+        assert [second[name] for name in secrets] == [first[name] for name in secrets]
+        places = ["STRIPE_API_BASE", "LOCAL_STRIPE_PORT", "SITE_URL"]
+        assert [first[name] for name in places] == [
+            "http://127.0.0.1:8002",
+            "8002",
+            "http://127.0.0.1:8000",
+        ]
+        assert [second[name] for name in places] == [
+            "http://127.0.0.1:9900",
+            "9900",
+            "http://127.0.0.1:9000",
+        ]
+
+    def test_is_ones_own_where_a_key_is_named_and_the_local_one_again_without(
+        self, checkout, monkeypatch, tmp_path
+    ):
+        local = environment.write(port=8000, database_port=8001)
+        (tmp_path / "key").write_text("sk_test_mine\n")
+        monkeypatch.setenv("STRIPE_SECRET_KEY_FILE", str(tmp_path / "key"))
+        monkeypatch.setenv("STRIPE_WEBHOOK_SECRETS", "whsec_mine")
+        own = environment.write(port=8000, database_port=8001)
+        assert [own[name] for name in environment.STRIPE] == ["sk_test_mine", "", "whsec_mine", ""]
+        assert own["LOCAL_STRIPE_PORT"] == ""
+        monkeypatch.delenv("STRIPE_SECRET_KEY_FILE")
+        monkeypatch.delenv("STRIPE_WEBHOOK_SECRETS")
+        assert environment.write(port=8000, database_port=8001) == local
+
+
+class TestMoveDatabase:
+    def test_moves_nothing_else(self, checkout, monkeypatch):
+        monkeypatch.setenv("STRIPE_SECRET_KEY", "sk_test_mine")
+        before = environment.write(port=8000, database_port=8001)
+        monkeypatch.delenv("STRIPE_SECRET_KEY")
+        environment.move_database(8055)
+        after = environment.read()
+        assert environment.embedded_port() == 8055
+        assert after.pop("DATABASE_URL") == before.pop("DATABASE_URL").replace("8001", "8055")
+        assert after.pop("EMBEDDED_PORT") == "8055"
+        assert after.items() <= before.items()
 
 
 class TestApplies:

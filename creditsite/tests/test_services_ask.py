@@ -11,11 +11,36 @@ from accounts.services import api_keys, jobs, roles, teams, users
 from accounts.tests.factories import StaffFactory, TeamFactory, UserFactory
 from audit.models import AuditEvent
 from billing.choices import OfferKind
-from billing.models import Offer, Promotion
+from billing.models import (
+    AutoTopUp,
+    Break,
+    Offer,
+    OfferPrice,
+    Promotion,
+    ShareStatement,
+    ShareTerm,
+    Subscription,
+)
 from billing.quotes import Tier
-from billing.services import offers, promotions, rates
+from billing.services import (
+    breaks,
+    offers,
+    promotions,
+    rates,
+    reconciliation,
+    share_payouts,
+    shares,
+    subscription_changes,
+    subscription_staff,
+    tier_allotments,
+    tiers,
+    top_ups,
+)
 from billing.tests.sale import package, promotion, promotion_terms, terms
 from creditsite.errors import NotPermitted
+from disputes.choices import Resolution
+from disputes.models import Dispute, PaymentDispute
+from disputes.services import payment_disputes, reasons, resolution
 from ledger.choices import BatchKind, CreditType
 from ledger.models import Batch, CreditTransaction, Feature, Hold, Wallet
 from ledger.reports import REPORTS
@@ -26,6 +51,7 @@ from ledger.tests.factories import AT, make_feature, open_hold, spend, wallet_wi
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 WHY = {"reason": "because it is asked", "at": NOW}
 BY = WHY | {"caller": "user:1", "idempotency_key": "k"}
+AS = {"at": NOW, "caller": "user:1", "idempotency_key": "k"}
 PRICE = {"unit_price": Decimal(1), "per": 1, "is_flat": False, "valid_from": NOW}
 
 
@@ -135,6 +161,22 @@ ACTS: dict[str, Any] = {
     "pause_batch": lambda by: batches.pause_batch(batch=plan(), actor=by, **WHY),
     "resume_batch": lambda by: batches.resume_batch(batch=plan(), actor=by, **WHY),
     "cancel_batch": lambda by: batches.cancel_batch(batch=plan(), actor=by, **WHY),
+    "assign_feature": lambda by: shares.assign_feature(
+        feature=Feature(), partner=user(), actor=by, **WHY
+    ),
+    "end_ownership": lambda by: shares.end_ownership(term=ShareTerm(), actor=by, **WHY),
+    "pay_share": lambda by: share_payouts.pay_share(
+        statement=ShareStatement(), reference="TR-1", paid_on=NOW.date(), actor=by, **BY
+    ),
+    "resolve_dispute": lambda by: resolution.resolve_dispute(
+        dispute=Dispute(), resolution=Resolution.EXPLANATION, notes="because", actor=by, **AS
+    ),
+    "save_reason": lambda by: reasons.save_reason(
+        code="new", label="New", position=1, is_active=True, actor=by, **WHY
+    ),
+    "accept_dispute": lambda by: payment_disputes.accept_dispute(
+        dispute=PaymentDispute(), actor=by, **WHY
+    ),
     "create_offer": lambda by: offers.create_offer(
         code="new", kind=OfferKind.PACKAGE, position=1, terms=terms(), actor=by, **WHY
     ),
@@ -159,8 +201,39 @@ ACTS: dict[str, Any] = {
         actor=by,
         **WHY,
     ),
+    "switch_off_auto_top_up": lambda by: top_ups.switch_off_for_user(
+        auto_top_up=AutoTopUp(), actor=by, **WHY
+    ),
     "end_promotion": lambda by: promotions.end_promotion(
         promotion=Promotion.objects.get(), actor=by, **WHY
+    ),
+    "assign_tier": lambda by: tiers.assign_tier(wallet=wallet(), plan="monthly", actor=by, **BY),
+    "end_tier": lambda by: tiers.end_tier(wallet=wallet(), actor=by, **WHY),
+    "initialize_wallet": lambda by: tiers.initialize_wallet(
+        wallet=wallet(), plan="monthly", initial_balance=5, actor=by, **BY
+    ),
+    "allot_now": lambda by: tier_allotments.allot_now(
+        wallet=wallet(), actor=by, caller="user:1", idempotency_key="k", at=NOW
+    ),
+    "post_due": lambda by: subscription_staff.post_due(actor=by, **WHY),
+    "end_subscription": lambda by: subscription_staff.change_for_user(
+        subscription_changes.end_now,
+        subscription=Subscription(user=user()),
+        reason="x",
+        actor=by,
+        idempotency_key="k",
+    ),
+    "change_subscription": lambda by: subscription_staff.change_plan_for_user(
+        subscription=Subscription(user=user()),
+        price=OfferPrice(),
+        reason="x",
+        actor=by,
+        idempotency_key="k",
+    ),
+    "reconcile": lambda by: reconciliation.ask_for_run(days=1, actor=by, **WHY),
+    "explain_break": lambda by: breaks.explain_break(item=Break(), actor=by, **WHY),
+    "settle_break": lambda by: reconciliation.settle_break(
+        item=Break(), reason="x", actor=by, clock=lambda: NOW
     ),
     "create_backfill": lambda by: backfill.create_backfill(role=None, actor=by, at=NOW),
 }

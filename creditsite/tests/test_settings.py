@@ -19,6 +19,10 @@ PRODUCTION = {
     "ERASURE_LIST_FILE": "/elsewhere/erasures.jsonl",
     "AUDIT_SIGNING_KEY_FILE": "/run/secrets/signing_key.pem",
     "AUDIT_CHECKPOINT_FILE": "/elsewhere/checkpoints.jsonl",
+    "SITE_URL": "https://credits.example.com",
+    "STRIPE_SECRET_KEY": "sk_live_of_nobody",
+    "STRIPE_WEBHOOK_SECRETS": "whsec_of_nobody",
+    "SELLER_NAME": "Seller Ltd",
 }
 
 READ_SETTINGS = """

@@ -65,9 +65,10 @@ class TestBalance:
         answer = as_user(user).get(PATH).json()
         assert (answer["current_credits"], answer["awards"], answer["purchases"]) == (35, 10, 20)
 
-    def test_takes_three_queries(self, user, django_assert_num_queries):
+    def test_takes_five_queries(self, user, django_assert_num_queries):
         caller = as_user(user)
-        with django_assert_num_queries(3):  # the caller, the wallet, its figures
+        # The caller, the wallet, its figures, its subscription, its tier.
+        with django_assert_num_queries(5):
             caller.get(PATH)
 
     def test_opens_a_wallet_for_who_has_none(self, db):

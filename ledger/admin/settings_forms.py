@@ -35,15 +35,18 @@ GROUPS = {
         "award_expiry_days",
         "grace_days",
     ],
-    "Sharing": ["agent_revenue_share", "partner_revenue_share", "project_cost_refresh_minutes"],
+    "Sharing": ["agent_revenue_share", "partner_revenue_share"],
+    "Project costs": ["project_cost_margin", "project_cost_refresh_minutes"],
     "Safety": [
         "typed_confirmation_from",
         "largest_balance",
         "approval_adjustment_above",
         "approval_batch_credits_above",
         "approval_batch_wallets_above",
+        "approval_dispute_above",
     ],
-    "Notices and time": ["low_credit_threshold", "time_zone"],
+    "Disputes": ["dispute_days", "dispute_review_hours"],
+    "Notices and time": ["low_credit_threshold", "renewal_reminder_days", "time_zone"],
 }
 NAMES = [name for names in GROUPS.values() for name in names]
 CURRENCY_CHOICES = [(code.upper(), code.upper()) for code in CURRENCIES.split()]

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin, messages
@@ -68,6 +69,10 @@ class DebtFilter(DropdownFilter):
         return indebted(queryset, self.value() == "yes")
 
 
+# What apps above the ledger say of a wallet on its page, in a line each.
+LINES: list[Callable[[Wallet], str]] = []
+
+
 class WalletList(LatestFirst):
     """Shows the figures as anyone is shown them, read for a page of wallets in one query."""
 
@@ -107,7 +112,7 @@ class WalletAdmin(BackfillPages, ExplainingAdmin, BooksAdmin):
     search_fields = ["user__email", "user__name", "team__name"]
     search_help_text = "E-mail, name or team"
     ordering = ["-pk"]
-    page_actions = (
+    page_actions: tuple[PageAction, ...] = (
         PageAction(
             name="set",
             label="Set balances…",
@@ -203,6 +208,7 @@ class WalletAdmin(BackfillPages, ExplainingAdmin, BooksAdmin):
             "story": explanation,
             "lines": [(LABELS[t], line) for t, line in explanation.lines.items()],
             "is_own": is_own,
+            "more": [text for line in LINES if (text := line(instance))],
         } | ({"page_actions": []} if is_own else {})
 
     @display(description="owner")
@@ -242,3 +248,9 @@ class WalletAdmin(BackfillPages, ExplainingAdmin, BooksAdmin):
     @display(description="status", label=STATUS_COLOURS)
     def state(self, wallet: Wallet) -> str:
         return wallet.status
+
+
+def add_to_wallets(*actions: PageAction, line: Callable[[Wallet], str]) -> None:
+    """Offer acts of an app above on the page of a wallet, and say there what ``line`` says."""
+    WalletAdmin.page_actions += actions
+    LINES.append(line)

@@ -69,6 +69,12 @@ class CreditSettings(models.Model):
     low_credit_threshold = bounded_field(
         "low-credit threshold", 100, "Who falls below it is told. 0: nobody is."
     )
+    renewal_reminder_days = models.IntegerField(
+        "renewal reminder, in days",
+        default=3,
+        validators=between(0, 27),
+        help_text="So long before a subscription renews its owner is told. 0: nobody is.",
+    )
     sign_up_credits = bounded_field(
         "sign-up credits", 0, "For each new user, on top of the role's allotment."
     )
@@ -111,6 +117,9 @@ class CreditSettings(models.Model):
     partner_revenue_share = percent_field(
         "revenue share of partners", "In percent; agents and partners get 100 at the most."
     )
+    project_cost_margin = percent_field(
+        "margin on project costs", "In percent, on top of their money when they become credits."
+    )
     project_cost_refresh_minutes = models.IntegerField(
         "refresh of project costs",
         default=60,
@@ -132,11 +141,26 @@ class CreditSettings(models.Model):
     approval_batch_wallets_above = bounded_field(
         "batch approved above, wallets", 1_000, "More wallets in one batch take a second person."
     )
+    approval_dispute_above = bounded_field(
+        "refund of a dispute approved above", 10_000, "Credits; more take a second person."
+    )
     largest_balance = bounded_field(
         "largest balance",
         1_000_000,
         "The most credits of a type that staff bring a wallet to.",
         lowest=1,
+    )
+    dispute_days = models.IntegerField(
+        "days to dispute",
+        default=30,
+        validators=between(1, 3_650),
+        help_text="How long a charge can be disputed, and a decision be appealed.",
+    )
+    dispute_review_hours = models.IntegerField(
+        "hours to review",
+        default=48,
+        validators=between(1, 8_760),
+        help_text="In which a dispute is to be decided; later it is overdue.",
     )
     time_zone = models.CharField(
         max_length=64, default="UTC", help_text="In which days and months of business begin."
@@ -182,6 +206,16 @@ class CreditSettings(models.Model):
                 )
                 & (Q(award_expiry_days=None) | Q(award_expiry_days__gte=1)),
                 name="ledger_creditsettings_figures_are_possible",
+            ),
+            models.CheckConstraint(
+                condition=Q(renewal_reminder_days__range=(0, 27)),
+                name="ledger_creditsettings_reminder_is_possible",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    dispute_days__gte=1, dispute_review_hours__gte=1, approval_dispute_above__gte=0
+                ),
+                name="ledger_creditsettings_disputes_are_possible",
             ),
         ]
         indexes = [models.Index(fields=["changed_at"], name="ledger_creditsettings_at")]

@@ -85,6 +85,11 @@ class CreditTransaction(models.Model):
                 condition=Q(reverses__isnull=False),
                 name="ledger_transaction_reversals",
             ),
+            models.Index(
+                fields=["wallet", "project", "recorded_at"],
+                condition=~Q(project=""),
+                name="ledger_transaction_of_project",
+            ),
             BrinIndex(fields=["recorded_at"], name="ledger_transaction_recorded"),
         ]
 

@@ -1,6 +1,6 @@
 """The money paid for credits: what of it is deferred, and what became of the rest."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime
 
 from ledger.queries.figures import money_moved
@@ -22,6 +22,10 @@ NOTES = [
 ]
 
 Line = dict[str, int]
+
+# Who above the books knows of money that is paid for credits to come: by currency, in minor units,
+# as it stood at the end of a day of business.
+UNALLOTTED: list[Callable[[date, datetime], Mapping[str, int]]] = []
 
 
 def build_revenue(period: Period, at: datetime) -> Report:
@@ -62,21 +66,43 @@ def build_revenue(period: Period, at: datetime) -> Report:
 
 
 def build_deferred(period: Period, at: datetime) -> Report:
+    lines = {
+        row["currency"]: {name: row[name] for name in MOVEMENTS}
+        for row in money_moved("currency", last=period.last)
+    }
+    unallotted = _unallotted(period, at)
+    nothing = dict.fromkeys(MOVEMENTS, 0)
     rows: list[Row] = []
-    for row in money_moved("currency", last=period.last):
-        line = {name: row[name] for name in MOVEMENTS}
-        rows.append((row["currency"], *line.values(), _change(line)))
+    for currency in sorted({*lines, *unallotted}):
+        line, more = lines.get(currency, nothing), unallotted.get(currency, 0)
+        deferred = _change(line)
+        rows.append((currency, *line.values(), deferred, more, deferred + more))
     return Report(
         title="Deferred revenue",
         columns=[
             Column("currency", "Currency", Kind.CURRENCY),
             *_movement_columns(),
             Column("deferred", "Deferred", Kind.MONEY),
+            Column("unallotted", "Paid, not yet allotted", Kind.MONEY),
+            Column("owed", "Owed in all", Kind.MONEY),
         ],
         rows=rows,
-        notes=["All figures are from the beginning to the end of the day.", NOTES[1]],
+        notes=[
+            "All figures are from the beginning to the end of the day.",
+            NOTES[1],
+            "Not yet allotted is what is paid for the months to come of a yearly plan: their"
+            " credits are in no wallet yet.",
+        ],
         chart=Chart("bars", "currency", ("deferred",), per="currency"),
     )
+
+
+def _unallotted(period: Period, at: datetime) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for tell in UNALLOTTED:
+        for currency, minor in tell(period.last, at).items():
+            found[currency] = found.get(currency, 0) + minor
+    return found
 
 
 def _movement_columns() -> Iterable[Column]:

@@ -129,7 +129,7 @@ def read_adjustments(file: IO[bytes]) -> Iterator[BatchRow]:
     :raises InvalidRequest: it is no such file.
     """
     seen: dict[str, int] = {}
-    for line, cells, errors in _lines(
+    for line, cells, errors in read_lines(
         file, ADJUSTMENT_COLUMNS, required=("email", "amount"), one_of=()
     ):
         if errors:
@@ -167,7 +167,7 @@ def read_opening_lines(file: IO[bytes], *, at: datetime) -> Iterator[Opening]:
     :raises InvalidRequest: it is no such file.
     """
     seen: dict[str, int] = {}
-    for line, cells, errors in _lines(
+    for line, cells, errors in read_lines(
         file, OPENING_COLUMNS, required=("email",), one_of=tuple(COLUMNS_OF_TYPES.values())
     ):
         if errors:
@@ -187,7 +187,7 @@ def _read_paid(opening: Opening, paid: str, currency: str) -> None:
     code = currency.lower()
     opening.is_money_read = bool(re.fullmatch(r"0*(\.0+)?", paid))
     if code and not is_currency(code):
-        opening.errors.append(f"currency is {_quoted(currency)}, not a code such as USD")
+        opening.errors.append(f"currency is {quoted(currency)}, not a code such as USD")
         return
     if opening.is_money_read:
         return
@@ -197,10 +197,10 @@ def _read_paid(opening: Opening, paid: str, currency: str) -> None:
     try:
         minor = parse_money(paid, code)
     except InvalidRequest as refusal:
-        opening.errors.append(f"paid is {_quoted(paid)}: {refusal}".removesuffix("."))
+        opening.errors.append(f"paid is {quoted(paid)}: {refusal}".removesuffix("."))
         return
     if minor > LARGEST_PAID:
-        opening.errors.append(f"paid is {_quoted(paid)}: too large")
+        opening.errors.append(f"paid is {quoted(paid)}: too large")
         return
     opening.paid_minor, opening.currency, opening.is_money_read = minor, code, True
     # Where purchases could not be read, that is what is wrong with the line.
@@ -219,7 +219,7 @@ def _read_as_of(opening: Opening, text: str, at: datetime) -> None:
             told = datetime.fromisoformat(text)
             opening.as_of = told.astimezone(UTC) if told.tzinfo else told.replace(tzinfo=UTC)
     if opening.as_of is None:
-        opening.errors.append(f"as_of is {_quoted(text)}, not a time such as 2026-01-31")
+        opening.errors.append(f"as_of is {quoted(text)}, not a time such as 2026-01-31")
     elif opening.as_of > at:
         opening.errors.append("as_of is in the future")
 
@@ -233,7 +233,7 @@ def _email(text: str, line: int, seen: dict[str, int], errors: list[str]) -> str
             raise ValidationError("too long")
         validate_email(email)
     except ValidationError:
-        errors.append(f"email is {_quoted(text)}, not an address" if text else "email is empty")
+        errors.append(f"email is {quoted(text)}, not an address" if text else "email is empty")
         return ""
     if (first := seen.setdefault(email, line)) != line:
         errors.append(f"the same e-mail is on line {first:,}")
@@ -244,7 +244,7 @@ def _amount(column: str, text: str, errors: list[str]) -> int | None:
     if not WHOLE_NUMBER.fullmatch(text):
         wanted = "a negative number" if re.fullmatch(r"-[0-9.]+", text) else ""
         errors.append(
-            f"{column} is {wanted or _quoted(text)}, not a whole number in the digits 0 to 9"
+            f"{column} is {wanted or quoted(text)}, not a whole number in the digits 0 to 9"
         )
         return None
     if len(text) > 18 or int(text) > LARGEST_AMOUNT:
@@ -253,13 +253,13 @@ def _amount(column: str, text: str, errors: list[str]) -> int | None:
     return int(text)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Return ``text`` as an error shows it: short, and with nothing that hides or reorders."""
     return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
 
 # --- Lines ----------------------------------------------------------------------------------------
-def _lines(
+def read_lines(
     file: IO[bytes], columns: Collection[str], *, required: Collection[str], one_of: Collection[str]
 ) -> Iterator[tuple[int, Mapping[str, str], list[str]]]:
     """
@@ -297,7 +297,7 @@ def _header(
     if len(header) == 1 and re.search(r"[;\t|]", header[0]):
         raise InvalidRequest("Columns are separated by commas, not by semicolons or tabs.")
     if unknown := [name for name in header if name not in columns]:
-        shown = ", ".join(_quoted(name) for name in unknown[:5])
+        shown = ", ".join(quoted(name) for name in unknown[:5])
         raise InvalidRequest(f"Unknown columns: {shown}. {wanted}")
     if len(set(header)) < len(header):
         raise InvalidRequest("The first line names a column twice.")

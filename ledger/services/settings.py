@@ -32,6 +32,7 @@ SAFETY = (
     "approval_batch_credits_above",
     "approval_batch_wallets_above",
     "largest_balance",
+    "approval_dispute_above",
 )
 LOCK = int.from_bytes(b"settings", "big")
 

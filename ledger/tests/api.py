@@ -42,6 +42,17 @@ class Caller:
         headers = {"HTTP_IDEMPOTENCY_KEY": key} if key else {}
         return self.client.post(f"/api/{path}", {} if body is None else body, **headers)
 
+    def put(self, path: str, body: object = None) -> Any:
+        return self.client.put(f"/api/{path}", {} if body is None else body)
+
+    def patch(self, path: str, body: object = None, key: str | None = None) -> Any:
+        headers = {"HTTP_IDEMPOTENCY_KEY": key} if key else {}
+        return self.client.patch(f"/api/{path}", {} if body is None else body, **headers)
+
+    def delete(self, path: str, query: str = "", key: str | None = None) -> Any:
+        headers = {"HTTP_IDEMPOTENCY_KEY": key} if key else {}
+        return self.client.delete(f"/api/{path}{query}", **headers)
+
 
 def as_user(user: User) -> Caller:
     return Caller(f"Bearer {token_pair(user)['access']}")

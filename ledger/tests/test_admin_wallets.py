@@ -249,6 +249,7 @@ class TestWalletPage:
             for group in GROUPS
         }
         acts = ["Set balances…", "Add credits…", "Remove credits…", "Make a partner…", "Pause…"]
+        acts += ["Put on a tier…"]
         assert offered == {"Admin": acts, "Finance": acts, "Support": [], "Auditor": []}
 
     def test_offers_what_fits_the_state(self):

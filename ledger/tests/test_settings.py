@@ -53,6 +53,7 @@ class TestSettingsAt:
             1_000_000,
             1_000,
             1_000_000,
+            10_000,
         ]
         assert (settings.sign_up_credits, settings.referral_credits) == (0, 0)
         assert settings.credits_enabled

@@ -10,17 +10,17 @@ from uuid import UUID
 from accounts.models import Approval, Team, User
 from accounts.services.jobs import run_job
 from accounts.services.users import change_partner
-from ledger import keys
-from ledger.choices import BatchKind, CreditType, GrantSource, TransactionKind
+from creditsite.site.demo.shop import system_header, wallet_named
+from ledger.choices import BatchKind, CreditType, TransactionKind
 from ledger.models import Batch, CreditTransaction, Wallet
 from ledger.queries.settings import settings_at
-from ledger.queries.wallets import payers_of, wallet_of
+from ledger.queries.wallets import payers_of
 from ledger.services import adjustments, batches, holds, posting, spending
 from ledger.services.award_runs import run_due_awards
 from ledger.services.batch_files import read_adjustments
 from ledger.services.charges import charge_for
 from ledger.services.openings import draft_openings
-from ledger.services.posting import Header, Posting
+from ledger.services.posting import Posting
 from ledger.services.settings import change_settings
 
 
@@ -73,29 +73,6 @@ class Story:
         user, hold = self.people[who], self._hold(mark)
         holds.release_hold(hold_id=hold, caller=f"user:{user.pk}", at=at, actor_id=user.pk)
 
-    def buy(self, who: str, at: datetime, amount: int, paid_minor: int, mark: str = "") -> None:
-        """Post what a paid package will post: purchased credits with the money paid for them."""
-        self.marked[mark] = posting.post_grant(
-            wallet=self._wallet(who).pk,
-            amount=amount,
-            credit_type=CreditType.PURCHASE,
-            source=GrantSource.PACKAGE,
-            paid_minor=paid_minor,
-            currency="usd",
-            header=_system(TransactionKind.PURCHASE, at, f"Package of {amount:,} credits"),
-        )
-
-    def claw_back(self, who: str, at: datetime, mark: str, target: int, returned: int) -> None:
-        posting.claw_back(
-            grant=self._grant(mark),
-            target=target,
-            returned_minor=returned,
-            header=_system(TransactionKind.CLAWBACK, at, "Payment taken back by the card issuer"),
-        )
-
-    def freeze(self, who: str, at: datetime, mark: str) -> None:
-        posting.freeze(grants=[self._grant(mark)], frozen=True, at=at)
-
     def expire(self, who: str, at: datetime) -> None:
         """Book what expired, as the sweep does, in this wallet alone."""
         wallet = self._wallet(who)
@@ -105,7 +82,7 @@ class Story:
                 amount=grant.remaining,
                 grant=grant.pk,
                 any_status=True,
-                header=_system(TransactionKind.EXPIRY, at, ""),
+                header=system_header(TransactionKind.EXPIRY, at, ""),
             )
 
     def add(
@@ -214,10 +191,7 @@ class Story:
             run_job(done.job, clock=lambda: at)
 
     def _wallet(self, who: str) -> Wallet:
-        return wallet_of(self.people.get(who) or Team.objects.get(name=who))
-
-    def _grant(self, mark: str) -> UUID:
-        return CreditTransaction.objects.get(pk=self._transaction(mark)).entries.get().grant_id
+        return wallet_named(self.people, who)
 
     def _transaction(self, mark: str) -> UUID:
         transaction = self.marked[mark].transaction_id
@@ -234,14 +208,3 @@ class Story:
 
 def _decimals(quantities: dict[str, int]) -> dict[str, Decimal]:
     return {code: Decimal(quantity) for code, quantity in quantities.items()}
-
-
-def _system(kind: TransactionKind, at: datetime, description: str) -> Header:
-    return Header(
-        kind=kind,
-        at=at,
-        caller="system",
-        key=keys.fresh("system"),
-        fingerprint=keys.fingerprint("demo", kind, description),
-        description=description,
-    )
