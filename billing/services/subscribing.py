@@ -142,9 +142,12 @@ def _close(begun: Subscription, at: datetime) -> None:
     :raises AlreadySubscribed: they just did on that one.
     """
     if begun.session_id is None:  # Nobody ever had its address.
-        moved = Subscription.objects.filter(pk=begun.pk, status=SubscriptionStatus.OPEN)
-        moved.update(status=SubscriptionStatus.ABANDONED, status_at=at)
-        return
+        rows = Subscription.objects.filter(pk=begun.pk, status=SubscriptionStatus.OPEN)
+        if rows.filter(session_id=None).update(status=SubscriptionStatus.ABANDONED, status_at=at):
+            return
+        begun.refresh_from_db()  # Unless somebody just got it.
+        if begun.session_id is None:
+            return
     try:
         gateway.expire_checkout(begun.session_id, idempotency_key=f"close:{begun.public_id}")
     except gateway.StripeRefused:
