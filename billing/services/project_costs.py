@@ -15,6 +15,7 @@ from decimal import ROUND_CEILING, ROUND_HALF_UP, Decimal, localcontext
 from typing import NamedTuple
 from uuid import UUID
 
+import structlog
 from django.db import transaction
 from django.db.models import Sum
 from django.utils import timezone
@@ -44,6 +45,8 @@ LARGEST_COST = 10**12
 COSTS_AT_A_TIME = 5_000
 PERIOD = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?")
 EXACT = Decimal(1).scaleb(-PLACES)
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +234,8 @@ def debit_due_costs(*, clock: Callable[[], datetime] = timezone.now) -> int:
     """
     Turn all costs that are due into debits, account by account; return how many debits were made.
 
-    Any number of workers may. What cannot be debited now waits, and says for what.
+    Any number of workers may. What cannot be debited now waits, and says for what; what fails is
+    logged and left for the next time, and keeps no other from its turn.
     """
     made, passed = 0, set[int]()
     while True:
@@ -245,6 +249,9 @@ def debit_due_costs(*, clock: Callable[[], datetime] = timezone.now) -> int:
             debit = debit_account(account_id, at=at)
         except (Conflict, NotPermitted, Unavailable, UnknownCurrency) as refusal:
             due.filter(account=account_id).update(why=str(refusal)[:250])
+            debit = None
+        except Exception:
+            log.exception("billing.project_debit_failed", account=account_id)
             debit = None
         made += debit is not None
         if debit is None:

@@ -240,15 +240,22 @@ class TestRefresh:
         assert ProjectCost.objects.filter(status="debited").count() == 50
         assert sum(d.credits for d in ProjectDebit.objects.all()) == 50
 
-    def test_that_fails_half_way_leaves_nothing(self, wallet, monkeypatch):
-        record(cost(wallet.user))
-        monkeypatch.setattr(ProjectDebit, "save", lambda self: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            refresh()
-        assert available(wallet) == 500
+    def test_that_fails_half_way_leaves_nothing_and_keeps_no_other_waiting(
+        self, wallet, monkeypatch
+    ):
+        other = wallet_with_credits(CustomerFactory(), purchase=500)
+        record(cost(wallet.user), cost(other.user, idempotency_key="c2"))
+        real = ProjectDebit.save
+        monkeypatch.setattr(
+            ProjectDebit,
+            "save",
+            lambda debit: 1 / 0 if debit.account.user == wallet.user else real(debit),
+        )
+        assert refresh() == 1
+        assert (available(wallet), available(other)) == (500, 400)
         monkeypatch.undo()
         assert refresh() == 1
-        assert available(wallet) == 400
+        assert (available(wallet), available(other)) == (400, 400)
 
     def test_comes_at_whole_intervals(self, db):
         assert next_refresh(AT) == AT + HOUR
